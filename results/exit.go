@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package results
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/mews-farm/mews/results/cause"
+)
+
+// The exit codes that a run's verdicts decide.
+const (
+	ExitExpected  = 0 // all as expected
+	ExitFellShort = 1 // a fail, or an expectation not met
+	ExitLacking   = 3 // nothing fell short, but a verdict is lacking
+)
+
+// Check reports an expectation that no verdict can meet.
+func (e Expect) Check() error {
+	switch e.State {
+	case cause.Pass:
+		if e.Cause != "" {
+			return fmt.Errorf("a pass is expected with cause %s: a pass has none", e.Cause)
+		}
+		return nil
+	case cause.Fail, cause.Unsupported:
+		return nil
+	}
+	return fmt.Errorf("state %q cannot be expected: only pass, fail and unsupported are verdicts", e.State)
+}
+
+// Met says whether f is what was expected.
+func (e Expect) Met(f cause.Finding) bool {
+	return f.State == e.State && (e.Cause == "" || f.Cause == e.Cause)
+}
+
+// FellShort says whether the settled cell is a fail that was not expected, or a verdict that was not the
+// expected one.
+func (c Cell) FellShort() bool {
+	switch c.State {
+	case cause.Pass, cause.Unsupported:
+		return c.Expect != nil && !c.Expect.Met(c.Finding)
+	case cause.Fail:
+		return c.Expect == nil || !c.Expect.Met(c.Finding)
+	}
+	return false
+}
+
+// ExitCode is the exit code that the run deserves. Unsupported and skipped cells do not count against it, nor for it:
+// a run in which nothing was judged, by a pass or by a verdict that was expected, proves nothing and is never 0.
+func ExitCode(r Run) int {
+	code := ExitLacking
+	cells := r.Settled().Cells
+	for _, c := range cells {
+		if c.State == cause.Pass || c.Expect != nil && c.Expect.Met(c.Finding) {
+			code = ExitExpected
+		}
+	}
+	for _, c := range cells {
+		if c.FellShort() {
+			return ExitFellShort
+		}
+		if c.State == cause.Error || c.State == cause.Missing {
+			code = ExitLacking
+		}
+	}
+	return code
+}
+
+// Verdict says in one line how the run came out.
+func Verdict(r Run) string {
+	r = r.Settled()
+	return headline(ExitCode(r)) + ", " + r.Summary.String()
+}
+
+func headline(code int) string {
+	switch code {
+	case ExitExpected:
+		return "all as expected"
+	case ExitFellShort:
+		return "fell short"
+	}
+	return "verdicts lacking"
+}
+
+// String counts the cells: "8 cells: 7 pass, 1 fail".
+func (s Summary) String() string {
+	total := fmt.Sprintf("%d cells", s.Total())
+	if s.Total() == 1 {
+		total = "1 cell"
+	}
+	if s.Total() == 0 {
+		return total
+	}
+	return total + ": " + s.Counts()
+}
+
+// Counts names the states that cells are in, the good first: "7 pass, 1 fail".
+func (s Summary) Counts() string {
+	var out []string
+	for _, st := range shownStates() {
+		if n := s.Count(st); n > 0 {
+			out = append(out, fmt.Sprintf("%d %s", n, st))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// shownStates lists the states in the order in which people are told how many of each there are.
+func shownStates() []cause.State {
+	return []cause.State{cause.Pass, cause.Fail, cause.Error, cause.Missing, cause.Unsupported, cause.Skipped}
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package results
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/mews-farm/mews/results/cause"
+)
+
+//go:embed report.html.tmpl
+var reportTemplate string
+
+// reportData is what the template shows of a settled run.
+type reportData struct {
+	Run     Run
+	Verdict string
+	Head    string // of the verdict
+	Class   string // of the verdict: pass, fail or error
+	Span    string
+	Matrix  matrix
+	States  []reportCount
+}
+
+type reportCount struct {
+	State cause.State
+	N     int
+}
+
+// RenderReport writes the run as one HTML file that needs no other, links to the cells' logs excepted. All
+// text goes through html/template: guests cannot put markup into it, nor turn its direction around.
+func RenderReport(w io.Writer, r Run) error {
+	r = r.Settled()
+	t, err := template.New("report").Funcs(template.FuncMap{
+		"letter":      Letter,
+		"upper":       upper,
+		"seconds":     func(s float64) string { return fmt.Sprintf("%.1f", s) },
+		"next":        next,
+		"shown":       func(s Stage) bool { return s.State != cause.Pass },
+		"expectation": expectation,
+		"lines":       reportLines,
+		"notReached":  notReached,
+	}).Parse(reportTemplate)
+	if err != nil {
+		return fmt.Errorf("report template: %w", err)
+	}
+	code := ExitCode(r)
+	d := reportData{Run: r, Verdict: Verdict(r), Head: headline(code), Span: span(r), Matrix: matrixOf(r)}
+	d.Class = map[int]string{ExitExpected: "pass", ExitFellShort: "fail", ExitLacking: "error"}[code]
+	for _, st := range shownStates() {
+		d.States = append(d.States, reportCount{st, r.Summary.Count(st)})
+	}
+	var b strings.Builder
+	if err := t.Execute(&b, d); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	for line := range strings.Lines(b.String()) {
+		if _, err := io.WriteString(w, printable(strings.TrimSuffix(line, "\n"))+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reportLine is a line of evidence with the path of its log relative to the report, where it names one.
+type reportLine struct {
+	Text  string
+	Link  string
+	Where string // file and line, the text of the link
+}
+
+func reportLines(c Cell, f cause.Finding) []reportLine {
+	var out []reportLine
+	for _, e := range f.Evidence {
+		l := reportLine{Text: e.String()}
+		if slices.Contains(c.Logs, e.File) {
+			l.Link, l.Where, l.Text = "cells/"+c.ID+"/"+e.File, e.File, e.Text
+			if e.Line > 0 {
+				l.Where += fmt.Sprintf(":%d", e.Line)
+			}
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// notReached lists what the cell declares and a stage that ended it left out.
+func notReached(c Cell) []string {
+	var out []string
+	for _, name := range c.Declared.Stages {
+		if _, ok := c.Stage(name); !ok {
+			out = append(out, name)
+		}
+	}
+	for _, name := range c.Declared.Scenarios {
+		if _, ok := c.Scenario(name); !ok {
+			out = append(out, name)
+		}
+	}
+	return out
+}

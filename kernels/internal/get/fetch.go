@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package get
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mews-farm/mews/kernels"
+	"github.com/mews-farm/mews/kernels/archive"
+	"github.com/mews-farm/mews/results/cause"
+)
+
+// Fetch brings one package into the archive, verified by its Digest, or where that is empty by its Sum, and
+// returns its path. It makes a Client a [kernels.Fetcher].
+func (c *Client) Fetch(ctx context.Context, p kernels.Package) (string, error) {
+	item := p.Name + "_" + p.Version + "_" + p.Arch
+	unlock, err := c.fetching.Lock(ctx, string(p.Digest)+p.Sum)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if held, err := c.held(p); err == nil {
+		return held, nil
+	}
+	if c.o.Offline {
+		return "", cause.Errorf(cause.MirrorUnreachable, cause.FaultInfra, "package %s is not in the archive", item).
+			With(cause.Text(strings.TrimSpace("sha256 " + string(p.Digest) + " " + p.Sum))...).
+			Advise("run once without --offline")
+	}
+	size := p.Size
+	if p.Digest == "" {
+		return c.bySum(ctx, p, item)
+	}
+	if size == 0 {
+		size = -1
+	}
+	return c.Put(ctx, p.URL, item, p.Digest, size)
+}
+
+func (c *Client) held(p kernels.Package) (string, error) {
+	d := p.Digest
+	if d == "" {
+		var err error
+		if d, err = c.o.Archive.Ref(sumRef(p.Sum)); err != nil {
+			return "", err
+		}
+	}
+	return c.o.Archive.Path(d)
+}
+
+// FetchAll is [Client.Fetch] for many, four at a time; paths are in the order of ps.
+func (c *Client) FetchAll(ctx context.Context, ps []kernels.Package) ([]string, error) {
+	out := make([]string, len(ps))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for i, p := range ps {
+		g.Go(func() (err error) {
+			out[i], err = c.Fetch(ctx, p)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Put puts what url serves into the archive if it has that digest and size (bytes; -1 when not known).
+func (c *Client) Put(ctx context.Context, url, item string, want archive.Digest, size int64) (held string, err error) {
+	err = c.Get(ctx, url, item, size, func(r io.Reader) error {
+		held, err = c.o.Archive.Put(ctx, want, size, r)
+		return err
+	})
+	if err != nil {
+		return "", c.corrupt(url, err)
+	}
+	return held, nil
+}
+
+// corrupt says of an archive's refusal which file was refused, and what to do.
+func (c *Client) corrupt(url string, err error) error {
+	if cause.Of(err).Cause != cause.PackageCorrupt {
+		return err
+	}
+	return cause.Errorf(cause.PackageCorrupt, cause.FaultInfra, "%s: %w", url, err).Advise("%s", c.o.Hints.Corrupt)
+}

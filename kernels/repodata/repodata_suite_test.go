@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package repodata_test
+
+import (
+	"testing"
+
+	"github.com/mews-farm/mews/internal/suite"
+)
+
+func TestSuite(t *testing.T) { suite.Run(t, "kernels/repodata") }

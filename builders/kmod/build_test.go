@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kmod_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/mews-farm/mews/builders/inspect"
+	"github.com/mews-farm/mews/builders/kmod"
+	"github.com/mews-farm/mews/builders/root"
+	"github.com/mews-farm/mews/kernels"
+	"github.com/mews-farm/mews/kernels/archive"
+	"github.com/mews-farm/mews/kernels/debian"
+	"github.com/mews-farm/mews/results/cause"
+)
+
+// farm is the host's real mirror, with the archive and the roots of the user's own cache: what was fetched once is not fetched again.
+type farm struct {
+	source  *debian.Source
+	archive *archive.Archive
+	roots   *root.Cache
+	trees   *kernels.Trees
+}
+
+func newFarm() *farm {
+	dir, err := archive.DefaultDir()
+	Expect(err).NotTo(HaveOccurred())
+	f := &farm{}
+	f.archive, err = archive.New(dir)
+	Expect(err).NotTo(HaveOccurred())
+	f.source, err = debian.New(debian.Options{
+		Archive:    f.archive,
+		ValidUntil: func(string) debian.Policy { return debian.Warn },
+		Warn:       func(text string) { GinkgoWriter.Println("warning:", text) },
+	})
+	Expect(err).NotTo(HaveOccurred())
+	rootDir, err := root.DefaultDir()
+	Expect(err).NotTo(HaveOccurred())
+	f.roots = &root.Cache{Dir: rootDir, Fetcher: f.source}
+	f.trees = &kernels.Trees{Dir: GinkgoT().TempDir(), Fetcher: f.source}
+	return f
+}
+
+// request resolves the newest kernel of the pattern, a root of its suite and the driver of another one.
+func (f *farm) request(ctx context.Context, suites []string, pattern, rootSuite, driverSuite string) kmod.Request {
+	found, err := f.source.Resolve(ctx, suites, pattern, 1)
+	Expect(err).NotTo(HaveOccurred())
+	files, err := f.trees.Files(ctx, found[0])
+	Expect(err).NotTo(HaveOccurred())
+	compiler, err := files.Config.Compiler()
+	Expect(err).NotTo(HaveOccurred())
+	driver, err := f.source.Find(ctx, []string{driverSuite}, "falcosecurity-scap-dkms")
+	Expect(err).NotTo(HaveOccurred())
+	file, err := f.source.Fetch(ctx, driver)
+	Expect(err).NotTo(HaveOccurred())
+	return kmod.Request{
+		Kernel: files, Resolved: found[0], Source: kmod.Source{Package: file, Digest: driver.Digest},
+		Root: f.root(ctx, rootSuite, compiler.Command), Out: GinkgoT().TempDir(),
+	}
+}
+
+func (f *farm) root(ctx context.Context, suite, compiler string) *root.Root {
+	pkgs, err := f.source.Closure(ctx, []string{suite, suite + "-security"}, root.Tools(compiler)...)
+	Expect(err).NotTo(HaveOccurred())
+	began := time.Now()
+	r, err := f.roots.Tree(ctx, pkgs)
+	Expect(err).NotTo(HaveOccurred())
+	var size int64
+	for _, p := range pkgs {
+		size += p.Size
+	}
+	AddReportEntry("root", fmt.Sprintf("%s: %d packages of %d used, closure %d MB, %s", suite, len(r.Packages), len(pkgs), size>>20, time.Since(began).Round(100*time.Millisecond)), ReportEntryVisibilityAlways)
+	return r
+}
+
+// archiveOf makes an empty archive, so that nothing is remembered from before.
+func archiveOf() *archive.Archive {
+	a, err := archive.New(GinkgoT().TempDir())
+	Expect(err).NotTo(HaveOccurred())
+	return a
+}
+
+var _ = Describe("Building Falco's module", Label("build", "net"), Ordered, func() {
+	var f *farm
+	BeforeAll(func() { f = newFarm() })
+
+	const crcs = `^\d\d symbols, all CRCs those of the kernel$`
+
+	for _, k := range []struct{ suite, base, pattern, compiler, symbols string }{
+		{"bullseye-security", "bullseye", "5.10.*-cloud-amd64", "gcc-10", crcs},
+		{"bookworm-security", "bookworm", "6.1.*-cloud-amd64", "gcc-12", crcs},
+		{"trixie-security", "trixie", "6.12.*-cloud-amd64", "gcc-14", crcs},
+		{"trixie-backports", "trixie", "7.*-cloud-amd64", "gcc-14", `^\d\d symbols, all exported, by a kernel without CRCs`},
+	} {
+		It("0.23.2 for "+k.pattern, func(ctx SpecContext) {
+			r := f.request(ctx, []string{k.suite, k.base}, k.pattern, k.base, "sid")
+			r.Archive = archiveOf()
+			a, err := kmod.Build(ctx, r)
+			Expect(err).NotTo(HaveOccurred(), "%+v", err)
+			AddReportEntry("build", fmt.Sprintf("%s: %d bytes in %.1f s, API %s, schema %s", a.Vermagic, a.Size, a.Seconds, a.APIVersion, a.SchemaVersion), ReportEntryVisibilityAlways)
+			Expect(a.Compiler).To(Equal(k.compiler))
+			Expect(a.ModuleName).To(Equal("scap"))
+			Expect(a.DriverVersion).To(Equal("0.23.2"))
+			Expect(a.APIVersion).NotTo(BeEmpty())
+			Expect(a.Has).To(HaveKeyWithValue("0__SANITY", true))
+			Expect(a.Promises.Kept).To(ContainElement("CC_HAS_ASM_INLINE"))
+			Expect(a.Cached).To(BeFalse())
+
+			m, err := inspect.Read(a.Path)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(m.Check(r.Kernel.Kernel, r.Kernel.Config)).To(Succeed())
+			exported, err := inspect.Symbols(r.Kernel)
+			Expect(err).NotTo(HaveOccurred())
+			note, err := m.CheckSymbols(r.Kernel.Kernel, r.Kernel.Config, exported)
+			Expect(err).NotTo(HaveOccurred(), "%+v", err)
+			Expect(note).To(MatchRegexp(k.symbols))
+
+			By("finding it built when asked again")
+			r.Out = GinkgoT().TempDir()
+			again, err := kmod.Build(ctx, r)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(again.Cached).To(BeTrue())
+			Expect(again.SHA256).To(Equal(a.SHA256))
+			Expect(again.Has).To(Equal(a.Has))
+			Expect(again.Promises).To(Equal(a.Promises))
+			Expect(os.ReadFile(again.LogPath)).To(ContainSubstring("MODPOST"))
+		})
+	}
+
+	It("makes the same bytes in another scratch directory", func(ctx SpecContext) {
+		r := f.request(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-amd64", "bookworm", "sid")
+		one, err := kmod.Build(ctx, r)
+		Expect(err).NotTo(HaveOccurred())
+		r.Out = filepath.Join(GinkgoT().TempDir(), "elsewhere")
+		Expect(os.Mkdir(r.Out, 0o755)).To(Succeed())
+		r.Jobs = 1
+		two, err := kmod.Build(ctx, r)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(two.Cached).To(BeFalse())
+		Expect(two.SHA256).To(Equal(one.SHA256))
+
+		By("refusing it for another kernel")
+		data, err := os.ReadFile(one.Path)
+		Expect(err).NotTo(HaveOccurred())
+		release := r.Kernel.Kernel.Release
+		other := strings.Replace(release, "6.1.0", "6.1.9", 1)
+		altered := bytes.Replace(data, []byte("vermagic="+release), []byte("vermagic="+other), 1)
+		Expect(altered).NotTo(Equal(data))
+		m, err := inspect.Parse("scap.ko", altered)
+		Expect(err).NotTo(HaveOccurred())
+		finding := cause.Of(m.Check(r.Kernel.Kernel, r.Kernel.Config))
+		Expect(finding.State).To(Equal(cause.Fail))
+		Expect(finding.Cause).To(Equal(cause.VermagicMismatch))
+		Expect(fmt.Sprint(finding.Evidence)).To(ContainSubstring("vermagic=" + other))
+
+		By("refusing it when one bit of one CRC is another")
+		symbol := append([]byte("d_path"), 0)
+		at := bytes.Index(data, append([]byte{0, 0, 0, 0}, symbol...)) // the upper half of the CRC's long stands before the name
+		Expect(at).To(BeNumerically(">", 4))
+		altered = bytes.Clone(data)
+		altered[at-1] ^= 1
+		m, err = inspect.Parse("scap.ko", altered)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(m.Check(r.Kernel.Kernel, r.Kernel.Config)).To(Succeed())
+		exported, err := inspect.Symbols(r.Kernel)
+		Expect(err).NotTo(HaveOccurred())
+		_, err = m.CheckSymbols(r.Kernel.Kernel, r.Kernel.Config, exported)
+		finding = cause.Of(err)
+		Expect(finding.State).To(Equal(cause.Fail))
+		Expect(finding.Cause).To(Equal(cause.SymbolCRCMismatch))
+		Expect(finding.Evidence).To(HaveLen(2))
+		Expect(finding.Evidence[1].Text).To(MatchRegexp(`^d_path: CRC 0x[0-9a-f]{8} in the module, 0x[0-9a-f]{8} in Module.symvers$`))
+	})
+
+	It("0.1.1dev of 2022 fails on 6.12 as the driver's own fault, and the verdict is remembered", func(ctx SpecContext) {
+		r := f.request(ctx, []string{"trixie-security", "trixie"}, "6.12.*-cloud-amd64", "trixie", "bookworm")
+		r.Archive = archiveOf()
+		_, err := kmod.Build(ctx, r)
+		first := cause.Of(err)
+		Expect(first.State).To(Equal(cause.Fail), "%+v", err)
+		Expect(first.Cause).To(Equal(cause.CompileError))
+		Expect(first.Fault).To(Equal(cause.FaultDriver))
+		Expect(first.Evidence).To(ContainElement(SatisfyAll(
+			HaveField("File", Equal("main.c")), HaveField("Line", BeNumerically(">", 0)),
+			HaveField("Text", MatchRegexp("class_create|fd_is_open")))))
+		r.Out = GinkgoT().TempDir()
+		r.Limits.Wall = time.Nanosecond // a build would be stopped at once: only a remembered verdict can come
+		_, err = kmod.Build(ctx, r)
+		Expect(cause.Of(err)).To(Equal(first))
+	})
+
+	It("0.1.1dev builds for 6.1", func(ctx SpecContext) {
+		a, err := kmod.Build(ctx, f.request(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-amd64", "bookworm", "bookworm"))
+		Expect(err).NotTo(HaveOccurred(), "%+v", err)
+		Expect(a.DriverVersion).To(HavePrefix("0.1.1dev"))
+	})
+
+	It("says what is missing before anything starts", func(ctx SpecContext) {
+		good := f.request(ctx, []string{"trixie-security", "trixie"}, "6.12.*-cloud-amd64", "trixie", "sid")
+
+		r := good
+		r.Root = f.root(ctx, "bookworm", "gcc-12")
+		_, err := kmod.Build(ctx, r)
+		Expect(cause.Of(err).Cause).To(Equal(cause.ToolchainMismatch))
+		Expect(err).To(MatchError(SatisfyAll(ContainSubstring("gcc-14"), ContainSubstring("gcc-12"))))
+
+		r = good
+		files := *good.Kernel
+		files.Headers = ""
+		r.Kernel = &files
+		r.Resolved = &kernels.Resolved{HeadersMissing: []string{"linux-headers-gone (= 1)"}}
+		_, err = kmod.Build(ctx, r)
+		finding := cause.Of(err)
+		Expect(finding.Cause).To(Equal(cause.HeadersMissing))
+		Expect(fmt.Sprint(finding.Evidence)).To(ContainSubstring("linux-headers-gone (= 1)"))
+	})
+
+	It("starts no build with a compiler that breaks a promise of the headers", func(ctx SpecContext) {
+		r := f.request(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-amd64", "bookworm", "sid")
+		files := *r.Kernel
+		files.Headers = GinkgoT().TempDir()
+		dir := filepath.Join(files.Headers, files.HeaderDir)
+		Expect(os.MkdirAll(dir, 0o755)).To(Succeed())
+		Expect(os.WriteFile(filepath.Join(dir, ".config"), []byte("# as gcc-14 leaves it\nCONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=y\n"), 0o644)).To(Succeed())
+		r.Kernel = &files
+		_, err := kmod.Build(ctx, r)
+		finding := cause.Of(err)
+		Expect(finding.State).To(Equal(cause.Error))
+		Expect(finding.Cause).To(Equal(cause.ToolchainMismatch), "%+v", err)
+		Expect(err).To(MatchError(HavePrefix("minimum alignment of functions: promised by ")))
+		Expect(finding.Evidence).To(ContainElement(SatisfyAll(HaveField("Line", 2), HaveField("Text", "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=y"))))
+		Expect(os.ReadDir(r.Out)).To(BeEmpty(), "neither a log nor scratch")
+	})
+
+	It("does not remember what was not the driver's fault", func(ctx SpecContext) {
+		r := f.request(ctx, []string{"trixie-security", "trixie"}, "6.12.*-cloud-amd64", "trixie", "sid")
+		r.Archive = archiveOf()
+		r.Limits.Wall = 500 * time.Millisecond
+		_, err := kmod.Build(ctx, r)
+		Expect(cause.Of(err).State).To(Equal(cause.Error))
+		Expect(cause.Of(err).Cause).To(Equal(cause.BuildTimeout))
+		r.Limits.Wall = 0
+		a, err := kmod.Build(ctx, r)
+		Expect(err).NotTo(HaveOccurred(), "%+v", err)
+		Expect(a.Cached).To(BeFalse())
+	})
+})

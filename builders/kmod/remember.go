@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kmod
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/mews-farm/mews/kernels/archive"
+	"github.com/mews-farm/mews/results/cause"
+)
+
+// recipeVersion is part of every key: a change of how modules are built makes all of them again.
+const recipeVersion = "4"
+
+// maxKept bounds each part of a remembered result, in bytes.
+const maxKept = 256 << 20
+
+// record is what the archive keeps of a build: a module, or the driver's failure to become one.
+type record struct {
+	Artifact *Artifact      `json:"artifact,omitempty"`
+	Failure  *failure       `json:"failure,omitempty"`
+	Log      archive.Digest `json:"log"`
+}
+
+type failure struct {
+	Finding cause.Finding `json:"finding"`
+	What    string        `json:"what"`
+	Hint    string        `json:"hint,omitempty"`
+}
+
+// key is the digest of all that decides what a build makes.
+func (r *Request) key() string {
+	packages := slices.Clone(r.Kernel.Packages)
+	slices.Sort(packages)
+	h := sha256.New()
+	fmt.Fprintln(h, recipeVersion, r.Kernel.Kernel.Release, r.Source.Digest, r.Root.Key, packages, r.Kernel.Sums)
+	return "build/kmod/" + hex.EncodeToString(h.Sum(nil))[:32]
+}
+
+// recall returns what was remembered under key, with the module and the log in r.Out; nil, nil when nothing was.
+// What the archive lost or cannot read is built again.
+func (r *Request) recall(key string) (*Artifact, error) {
+	if r.Archive == nil {
+		return nil, nil
+	}
+	rec, ok := r.record(key)
+	if !ok {
+		return nil, nil
+	}
+	log := filepath.Join(r.Out, LogName)
+	if found, err := r.fromArchive(rec.Log, log); err != nil || !found {
+		return nil, err
+	}
+	if f := rec.Failure; f != nil {
+		return nil, &cause.Err{Finding: f.Finding, What: f.What, Hint: f.Hint}
+	}
+	a := rec.Artifact
+	a.Path, a.LogPath, a.Cached = filepath.Join(r.Out, a.File), log, true
+	if found, err := r.fromArchive(a.SHA256, a.Path); err != nil || !found {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (r *Request) record(key string) (*record, bool) {
+	d, err := r.Archive.Ref(key)
+	if err != nil {
+		return nil, false
+	}
+	f, err := r.Archive.Open(d)
+	if err != nil {
+		return nil, false
+	}
+	defer f.Close()
+	var rec record
+	if err := json.NewDecoder(f).Decode(&rec); err != nil {
+		return nil, false
+	}
+	if (rec.Artifact == nil) == (rec.Failure == nil) || rec.Artifact != nil && !moduleName.MatchString(rec.Artifact.File) {
+		return nil, false
+	}
+	return &rec, true
+}
+
+func (r *Request) fromArchive(d archive.Digest, to string) (found bool, err error) {
+	f, err := r.Archive.Open(d)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if err := writeFile(to, f); err != nil {
+		return false, writeErr(err)
+	}
+	return true, nil
+}
+
+// remember keeps a module, and a failure that is the driver's own: that would come out the same again. What went wrong
+// with the tools or the machine is not kept.
+func (r *Request) remember(ctx context.Context, key string, a *Artifact, failed error) error {
+	var rec record
+	var e *cause.Err
+	switch {
+	case r.Archive == nil:
+		return nil
+	case failed == nil:
+		rec.Artifact = a
+	case errors.As(failed, &e) && e.State == cause.Fail && e.Fault == cause.FaultDriver:
+		// The text of a wrapped error is in Error() alone.
+		short := *e
+		short.Hint = ""
+		rec.Failure = &failure{Finding: e.Finding, What: short.Error(), Hint: e.Hint}
+	default:
+		return nil
+	}
+	var err error
+	if rec.Log, err = r.add(ctx, filepath.Join(r.Out, LogName)); err != nil {
+		return err
+	}
+	if a != nil {
+		if _, err := r.add(ctx, a.Path); err != nil {
+			return err
+		}
+	}
+	text, err := json.Marshal(rec)
+	if err != nil {
+		return cause.Errorf(cause.Internal, cause.FaultHarness, "remember build: %w", err)
+	}
+	d, err := r.Archive.Add(ctx, bytes.NewReader(text), maxKept)
+	if err != nil {
+		return err
+	}
+	return r.Archive.SetRef(key, d)
+}
+
+func (r *Request) add(ctx context.Context, file string) (archive.Digest, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", writeErr(err)
+	}
+	defer f.Close()
+	return r.Archive.Add(ctx, f, maxKept)
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package promise knows whether a compiler can do what a kernel's configuration says that its compiler could.
+//
+// Kconfig tries the compiler when a kernel is configured, and its headers are then used as they came out
+// (CONFIG_CC_HAS_ASM_INLINE=y): a compiler that cannot do the same fails somewhere in them, far from the reason
+// (falcosecurity/falco#3054).
+package promise
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/mews-farm/mews/builders/sandbox"
+	"github.com/mews-farm/mews/kernels"
+	"github.com/mews-farm/mews/results/cause"
+)
+
+// Request is one compiler to try.
+type Request struct {
+	Kernel   *kernels.Files // its headers hold the .config that a module is compiled with
+	Root     string         // the build root
+	Compiler string         // its name in the root's /usr/bin: gcc-12
+	Scratch  string         // a directory for the trials, empty
+	Limits   sandbox.Limits
+}
+
+// Result is what was found of a compiler that broke nothing. Symbols are without CONFIG_, in the configuration's order.
+type Result struct {
+	Kept    []string `json:"kept,omitempty"`
+	Untried []string `json:"untried,omitempty"` // no way to try it is known, or nothing in the configuration uses it
+}
+
+// Check tries all promises in one run of the sandbox. A broken one is TOOLCHAIN_MISMATCH, which names the feature;
+// a compiler that compiles nothing at all is TOOLCHAIN_BROKEN. Headers without a .config promise nothing.
+func Check(ctx context.Context, r Request) (*Result, error) {
+	c, err := openConfig(r.Kernel)
+	if err != nil {
+		return nil, cause.Errorf(cause.PackageCorrupt, cause.FaultInfra, "headers of %s: %w", r.Kernel.Kernel.Release, err)
+	}
+	trials, untried := c.trials()
+	if len(trials) == 0 {
+		return &Result{Untried: untried}, nil
+	}
+	in, err := os.OpenRoot(r.Scratch)
+	if err != nil {
+		return nil, writeErr(err)
+	}
+	defer in.Close()
+	said, err := r.try(ctx, in, append(trials, sanity))
+	if err != nil {
+		return nil, err
+	}
+	kept, err := parse(said, append(trials, sanity))
+	if err != nil {
+		return nil, r.unable(err.Error())
+	}
+	if !kept[sanity.Symbol] {
+		return nil, r.unable(complaint(in, sanity.Symbol))
+	}
+	res := &Result{Untried: untried}
+	var broken []trial
+	for _, t := range trials {
+		if kept[t.Symbol] && t.emitted(in) {
+			res.Kept = append(res.Kept, t.Symbol)
+		} else {
+			broken = append(broken, t)
+		}
+	}
+	if len(broken) > 0 {
+		return nil, r.mismatched(in, c, broken)
+	}
+	return res, nil
+}
+
+func openConfig(f *kernels.Files) (*config, error) {
+	none := &config{}
+	if f.Headers == "" || f.HeaderDir == "" {
+		return none, nil
+	}
+	in, err := os.OpenRoot(f.Headers)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	file, err := in.Open(path.Join(strings.TrimPrefix(f.HeaderDir, "/"), ".config"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return none, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return readConfig(file)
+}
+
+// maxSaid bounds what the script may print, and what is read of a trial's files, in bytes.
+const maxSaid = 64 << 10
+
+// try writes the trials' files and runs them.
+func (r *Request) try(ctx context.Context, in *os.Root, trials []trial) (said string, err error) {
+	files := map[string]string{scriptName: script(trials)}
+	for _, t := range trials {
+		files[t.source()] = t.text()
+	}
+	for name, text := range files {
+		if err := in.WriteFile(name, []byte(text), 0o644); err != nil {
+			return "", writeErr(err)
+		}
+	}
+	var out bytes.Buffer
+	log := sandbox.NewCapLog(&out, maxSaid)
+	res, err := sandbox.Run(ctx, sandbox.Spec{
+		Root: r.Root, Scratch: r.Scratch, Limits: r.Limits, Log: log,
+		Argv: []string{"/usr/bin/sh", path.Join(sandbox.ScratchAt, scriptName), "/usr/bin/" + r.Compiler},
+	})
+	if full := log.Close(); full != nil && err == nil {
+		err = cause.Errorf(cause.Internal, cause.FaultHarness, "try the compiler: %w", full)
+	}
+	switch {
+	case err != nil:
+		return "", err
+	case res.TimedOut:
+		return "", cause.Errorf(cause.BuildTimeout, cause.FaultInfra, "trying %s was stopped after %s", r.Compiler, res.Elapsed.Round(time.Second)).
+			Advise("give it more time")
+	case res.ExitCode != 0:
+		return "", r.unable(res.String() + ": " + out.String())
+	}
+	return out.String(), nil
+}
+
+func writeErr(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return cause.Errorf(cause.DiskFull, cause.FaultInfra, "try the compiler: %w", err).Advise("free some space")
+	}
+	return cause.Errorf(cause.Internal, cause.FaultInfra, "try the compiler: %w", err)
+}
+
+func (r *Request) unable(text string) error {
+	return cause.Errorf(cause.ToolchainBroken, cause.FaultToolchain, "%s of the build root compiles nothing", r.Compiler).With(cause.Text(text)...)
+}
+
+func (r *Request) mismatched(in *os.Root, c *config, broken []trial) error {
+	var features []string
+	for _, t := range broken {
+		features = append(features, t.Feature)
+	}
+	e := cause.Errorf(cause.ToolchainMismatch, cause.FaultToolchain, "%s: promised by the configuration of kernel %s, not kept by %s",
+		strings.Join(features, ", "), r.Kernel.Kernel.Release, r.Compiler)
+	for _, t := range broken {
+		text := complaint(in, t.Symbol)
+		if text == "" {
+			text = fmt.Sprintf("%q is not in what it makes of %s", t.Emits, t.C)
+		}
+		e.With(cause.Evidence{File: path.Join(r.Kernel.HeaderDir, ".config"), Line: c.lines[t.Symbol], Text: "CONFIG_" + t.Symbol + "=y"},
+			cause.Evidence{Text: text})
+	}
+	return e.Advise("build with the compiler that CONFIG_CC_VERSION_TEXT names")
+}
+
+// emitted reports whether what must come out of the compiler did.
+func (t trial) emitted(in *os.Root) bool {
+	return t.Emits == "" || strings.Contains(head(in, t.output()), t.Emits)
+}
+
+// complaint is the first line of a compiler that names an error, or else its first line.
+func complaint(in *os.Root, symbol string) string {
+	text := strings.TrimSpace(strings.ToValidUTF8(head(in, symbol+".out"), "?"))
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "rror: ") {
+			return strings.TrimSpace(line)
+		}
+	}
+	first, _, _ := strings.Cut(text, "\n")
+	return first
+}
+
+// head reads the beginning of a file that came out of the sandbox; one that did not is empty.
+func head(in *os.Root, name string) string {
+	f, err := in.Open(name)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxSaid))
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}

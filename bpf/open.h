@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/* The system calls that open a file by name, each when it returns. */
+#ifndef MEWS_OPEN_H
+#define MEWS_OPEN_H
+
+static __always_inline struct file *file_of_fd(struct task_struct *t, __u64 fd)
+{
+	struct fdtable *fdt = BPF_CORE_READ(t, files, fdt);
+	struct file **table = BPF_CORE_READ(fdt, fd);
+	struct file *file = NULL;
+
+	if (fd >= BPF_CORE_READ(fdt, max_fds))
+		return NULL;
+	bpf_probe_read_kernel(&file, sizeof(file), &table[fd]);
+	return file;
+}
+
+/* Appends the directory that a relative name starts from. */
+static __always_inline void put_base(struct record *r, struct task_struct *t, struct path root)
+{
+	struct path base;
+
+	if (r->ev.dirfd == AT_FDCWD) {
+		base = BPF_CORE_READ(t, fs, pwd);
+	} else {
+		struct file *dir = file_of_fd(t, r->ev.dirfd);
+
+		if (!dir)
+			return;
+		base = BPF_CORE_READ(dir, f_path);
+	}
+	put_path(r, &r->ev.len.base, base, root);
+}
+
+static __always_inline int opened(struct sys_exit *ctx, int dirfd, const char *name, __u32 flags,
+				  __u32 mode, __u64 resolve)
+{
+	struct task_struct *t = (void *)bpf_get_current_task();
+	struct record *r = record_begin(RECORD_SYSCALL, EVENT_OPEN, t);
+	struct path root = BPF_CORE_READ(t, fs, root);
+	char first = 0;
+
+	if (!r)
+		return 0;
+	r->ev.nr = ctx->nr;
+	r->ev.ret = ctx->ret;
+	r->ev.dirfd = dirfd;
+	r->ev.oflags = flags;
+	r->ev.omode = mode;
+	r->ev.resolve = resolve;
+
+	put_user_string(r, &r->ev.len.name, name);
+	if (r->ev.ret >= 0) {
+		struct file *file = file_of_fd(t, r->ev.ret);
+
+		if (file) {
+			r->ev.fmode = BPF_CORE_READ(file, f_inode, i_mode);
+			r->ev.ino = BPF_CORE_READ(file, f_inode, i_ino);
+			put_path(r, &r->ev.len.path, BPF_CORE_READ(file, f_path), root);
+		}
+	}
+	bpf_probe_read_user(&first, sizeof(first), name);
+	if (first != '/')
+		put_base(r, t, root);
+	record_send(r);
+	return 0;
+}
+
+SEC("tracepoint/raw_syscalls/sys_exit")
+int open(struct sys_exit *ctx)
+{
+	struct pt_regs *regs = task_regs();
+
+	return opened(ctx, AT_FDCWD, (void *)PT_REGS_PARM1_CORE_SYSCALL(regs), PT_REGS_PARM2_CORE_SYSCALL(regs),
+		      PT_REGS_PARM3_CORE_SYSCALL(regs), 0);
+}
+
+SEC("tracepoint/raw_syscalls/sys_exit")
+int openat(struct sys_exit *ctx)
+{
+	struct pt_regs *regs = task_regs();
+
+	return opened(ctx, PT_REGS_PARM1_CORE_SYSCALL(regs), (void *)PT_REGS_PARM2_CORE_SYSCALL(regs),
+		      PT_REGS_PARM3_CORE_SYSCALL(regs), PT_REGS_PARM4_CORE_SYSCALL(regs), 0);
+}
+
+SEC("tracepoint/raw_syscalls/sys_exit")
+int creat(struct sys_exit *ctx)
+{
+	struct pt_regs *regs = task_regs();
+
+	return opened(ctx, AT_FDCWD, (void *)PT_REGS_PARM1_CORE_SYSCALL(regs), O_CREAT | O_WRONLY | O_TRUNC,
+		      PT_REGS_PARM2_CORE_SYSCALL(regs), 0);
+}
+
+/* The loader leaves this program out of a kernel that has no struct open_how. */
+SEC("tracepoint/raw_syscalls/sys_exit")
+int openat2(struct sys_exit *ctx)
+{
+	struct pt_regs *regs = task_regs();
+	struct open_how *from = (void *)PT_REGS_PARM3_CORE_SYSCALL(regs);
+
+	return opened(ctx, PT_REGS_PARM1_CORE_SYSCALL(regs), (void *)PT_REGS_PARM2_CORE_SYSCALL(regs),
+		      BPF_CORE_READ_USER(from, flags), BPF_CORE_READ_USER(from, mode),
+		      BPF_CORE_READ_USER(from, resolve));
+}
+
+#endif

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package modern knows how the eBPF probe mews-modern gets into a running kernel, and how to read its events.
+//
+// Every program of the probe is loaded by itself. One that the kernel refuses is reported by name, with the
+// verifier's own words, and the others run: a single refused program silenced a whole driver in falco#3417.
+package modern
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+
+	"github.com/mews-farm/mews/bpf"
+	"github.com/mews-farm/mews/results/cause"
+)
+
+// DefaultRingSize is the size of the ring buffer in bytes where the options name none.
+const DefaultRingSize = 8 << 20
+
+// Options change how the probe is loaded. The zero value loads it as it is meant to be.
+type Options struct {
+	BTF      *btf.Spec // the kernel types to relocate against; nil: those of the running kernel
+	RingSize int       // bytes, a power of two and a multiple of the page size; 0: DefaultRingSize
+}
+
+// Driver is the probe in the kernel. Attach, Detach and Stats may be called beside Read; Read is for one reader.
+type Driver struct {
+	maps   map[string]*ebpf.Map
+	progs  map[string]*ebpf.Program
+	links  []link.Link
+	ring   *ringbuf.Reader
+	record ringbuf.Record
+}
+
+// tracepoints lists what is attached where, in the order of attachment: processes are followed before the
+// events of their system calls come.
+var tracepoints = []struct{ program, group, tracepoint string }{
+	{bpf.ProbeProgSchedProcessFork, raw, "sched_process_fork"},
+	{bpf.ProbeProgSchedProcessExec, "sched", "sched_process_exec"},
+	{bpf.ProbeProgSchedProcessExit, raw, "sched_process_exit"},
+	{bpf.ProbeProgSysExit, "raw_syscalls", "sys_exit"},
+}
+
+// raw stands for the group of a raw tracepoint, which has none.
+const raw = ""
+
+// Load puts the probe into the kernel, where it does nothing before Attach. It reports on every program, in the
+// order of their names, whether or not it returns an error; the error says that no program could be loaded, or
+// why the attempt ended before the first.
+func Load(opts Options) (*Driver, []ProgramReport, error) {
+	if err := liftMemlock(); err != nil {
+		return nil, nil, err
+	}
+	types := opts.BTF
+	if types == nil {
+		var err error
+		if types, err = btf.LoadKernelSpec(); err != nil {
+			return nil, nil, cause.Failf(cause.MissingBTF, cause.FaultKernel, "read the kernel's own types: %w", err).
+				Advise("/sys must be mounted and the kernel be built with CONFIG_DEBUG_INFO_BTF")
+		}
+	}
+	spec, err := bpf.LoadProbe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the probe's object: %w", err)
+	}
+
+	d := &Driver{maps: map[string]*ebpf.Map{}, progs: map[string]*ebpf.Program{}}
+	if err := d.createMaps(spec, opts); err != nil {
+		return nil, nil, errors.Join(err, d.Close())
+	}
+	reports := d.loadPrograms(spec, types)
+	if len(d.progs) == 0 {
+		return nil, reports, errors.Join(reports[0].Err, d.Close())
+	}
+	if err := d.fillSyscalls(); err != nil {
+		return nil, reports, errors.Join(err, d.Close())
+	}
+	return d, reports, nil
+}
+
+func (d *Driver) createMaps(spec *ebpf.CollectionSpec, opts Options) error {
+	size := opts.RingSize
+	if size == 0 {
+		size = DefaultRingSize
+	}
+	spec.Maps[bpf.ProbeMapEvents].MaxEntries = uint32(size)
+	for _, name := range sortedKeys(spec.Maps) {
+		m, err := ebpf.NewMap(spec.Maps[name])
+		if err != nil {
+			return mapError(spec.Maps[name], err)
+		}
+		d.maps[name] = m
+	}
+	ring, err := ringbuf.NewReader(d.maps[bpf.ProbeMapEvents])
+	if err != nil {
+		return cause.Errorf(cause.Internal, cause.FaultHarness, "map the ring buffer: %w", err)
+	}
+	d.ring = ring
+	return nil
+}
+
+func (d *Driver) loadPrograms(spec *ebpf.CollectionSpec, types *btf.Spec) []ProgramReport {
+	var reports []ProgramReport
+	for _, name := range sortedKeys(spec.Programs) {
+		report := ProgramReport{Name: name}
+		prog, err := d.loadProgram(spec, name, types)
+		if err != nil {
+			report.Err = programError(name, err)
+			report.Log = verifierLog(err)
+		} else {
+			d.progs[name] = prog
+			report.Loaded = true
+			if info, err := prog.Info(); err == nil {
+				report.Verified, _ = info.VerifiedInstructions()
+			}
+		}
+		reports = append(reports, report)
+	}
+	return reports
+}
+
+// loadProgram loads one program of the collection, with the maps that all of them share.
+func (d *Driver) loadProgram(spec *ebpf.CollectionSpec, name string, types *btf.Spec) (*ebpf.Program, error) {
+	if err := missingType(name, types); err != nil {
+		return nil, err
+	}
+	one := spec.Copy()
+	one.Programs = map[string]*ebpf.ProgramSpec{name: one.Programs[name]}
+	coll, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{
+		MapReplacements: d.maps,
+		Programs:        ebpf.ProgramOptions{KernelTypes: types},
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer coll.Close()
+	return coll.DetachProgram(name), nil
+}
+
+// fillSyscalls tells the dispatcher which program belongs to which system call.
+func (d *Driver) fillSyscalls() error {
+	for name, nr := range syscallNumbers {
+		prog := d.progs[name]
+		if prog == nil {
+			continue
+		}
+		if err := d.maps[bpf.ProbeMapSyscalls].Put(nr, prog); err != nil {
+			return cause.Failf(cause.VerifierRejection, cause.FaultDriver, "put program %s where system call %d finds it: %w", name, nr, err)
+		}
+	}
+	return nil
+}
+
+// Attach makes the events flow. When it returns, what happens from then on is seen.
+func (d *Driver) Attach() error {
+	if err := mountTracefs(); err != nil {
+		return err
+	}
+	for _, tp := range tracepoints {
+		prog := d.progs[tp.program]
+		if prog == nil {
+			continue // its report says why
+		}
+		l, err := attach(prog, tp.group, tp.tracepoint)
+		if err != nil {
+			return cause.Failf(cause.UnsupportedProgramType, cause.FaultKernel, "attach program %s to tracepoint %s: %w", tp.program, tp.tracepoint, err)
+		}
+		d.links = append(d.links, l)
+	}
+	return nil
+}
+
+func attach(prog *ebpf.Program, group, tracepoint string) (link.Link, error) {
+	if group == raw {
+		return link.AttachRawTracepoint(link.RawTracepointOptions{Name: tracepoint, Program: prog})
+	}
+	return link.Tracepoint(group, tracepoint, prog, nil)
+}
+
+// mountTracefs mounts tracefs where everybody expects it, unless it is there. Attaching to a tracepoint that is not a
+// raw one takes its number, which only tracefs tells. It stays mounted, as it is on a machine that systemd started.
+func mountTracefs() error {
+	const dir = "/sys/kernel/tracing"
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err == nil && st.Type == unix.TRACEFS_MAGIC {
+		return nil
+	}
+	if err := unix.Mount("tracefs", dir, "tracefs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return denied("mount tracefs on "+dir, err)
+	}
+	return nil
+}
+
+// Detach ends the events. Read still returns those that happened before, and then io.EOF.
+func (d *Driver) Detach() error {
+	var errs []error
+	for _, l := range d.links {
+		errs = append(errs, l.Close())
+	}
+	d.links = nil
+	return errors.Join(append(errs, d.ring.Flush())...)
+}
+
+// Read waits for the next event. It returns io.EOF when there is none any more after Detach, and os.ErrClosed
+// after Close. An error that wraps ErrRecord says that one record was lost.
+func (d *Driver) Read() (Event, error) {
+	err := d.ring.ReadInto(&d.record)
+	switch {
+	case errors.Is(err, ringbuf.ErrFlushed):
+		return Event{}, io.EOF
+	case errors.Is(err, ringbuf.ErrClosed):
+		return Event{}, os.ErrClosed
+	case err != nil:
+		return Event{}, cause.Errorf(cause.Internal, cause.FaultHarness, "read the ring buffer: %w", err)
+	}
+	return Decode(d.record.RawSample)
+}
+
+// Stats says how many events the probe sent, and how many were lost, by what they were.
+type Stats struct {
+	Events  uint64
+	DropsBy map[string]uint64 // only what was lost at least once
+}
+
+// Stats reads the probe's counters. The kernel's own, of programs skipped because they were under way already, are
+// left out: 7.3.4 counted 28 for sched_process_exec in a run in which each of 128 execs was seen.
+func (d *Driver) Stats() (Stats, error) {
+	s := Stats{DropsBy: map[string]uint64{}}
+	for kind, name := range kindNames {
+		var perCPU []bpf.ProbeCounters
+		if err := d.maps[bpf.ProbeMapCounts].Lookup(uint32(kind), &perCPU); err != nil {
+			return Stats{}, cause.Errorf(cause.Internal, cause.FaultHarness, "read the counters of %s events: %w", name, err)
+		}
+		for _, c := range perCPU {
+			s.Events += c.Sent
+			if c.Lost > 0 {
+				s.DropsBy[name] += c.Lost
+			}
+		}
+	}
+	return s, nil
+}
+
+// Close takes the probe out of the kernel. A Read that waits returns os.ErrClosed.
+func (d *Driver) Close() error {
+	var errs []error
+	for _, l := range d.links {
+		errs = append(errs, l.Close())
+	}
+	d.links = nil
+	if d.ring != nil {
+		errs = append(errs, d.ring.Close())
+	}
+	for _, p := range d.progs {
+		errs = append(errs, p.Close())
+	}
+	for _, m := range d.maps {
+		errs = append(errs, m.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// liftMemlock lets maps take the memory they need on kernels before 5.11, which charge it as locked memory. The
+// rlimit package of cilium/ebpf is not for us: it asks the kernel in an init function, which reads
+// /proc/self/mountinfo, and remembers the failure for good in a process that is PID 1 and has yet to mount /proc.
+func liftMemlock() error {
+	lim := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &lim)
+	if err != nil && !errors.Is(err, unix.EPERM) { // without the right, it may still be enough: making the maps tells
+		return cause.Errorf(cause.Internal, cause.FaultHarness, "lift the limit of locked memory: %w", err)
+	}
+	return nil
+}
+
+func denied(what string, err error) *cause.Err {
+	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
+		return cause.Errorf(cause.Internal, cause.FaultHarness, "%s: %w", what, err)
+	}
+	return cause.Failf(cause.PolicyDenied, cause.FaultKernel, "%s: %w", what, err).
+		Advise("the probe needs CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE, and no lockdown in confidentiality mode")
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package modern
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// execveatChild is the name by which the test binary is started to execute itself once more, by execveat.
+const execveatChild = "execveat-child"
+
+func TestMain(m *testing.M) {
+	if os.Args[0] != execveatChild {
+		os.Exit(m.Run())
+	}
+	path := []byte("/proc/self/exe\x00")
+	argv := []*byte{&[]byte("again\x00")[0], &[]byte("-test.run=^$\x00")[0], nil}
+	_, _, errno := unix.Syscall6(unix.SYS_EXECVEAT, 0, uintptr(unsafe.Pointer(&path[0])), uintptr(unsafe.Pointer(&argv[0])), 0, 0, 0)
+	os.Exit(int(errno))
+}
+
+// TestLive runs the probe in the kernel of the machine that runs the tests.
+func TestLive(t *testing.T) {
+	d, reports, err := Load(Options{RingSize: 1 << 22})
+	skipWithoutRights(t, err)
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	t.Cleanup(func() { d.Close() })
+	for _, r := range reports {
+		if !r.Loaded {
+			t.Errorf("program %s: %v\n%s", r.Name, r.Err, r.Log)
+		}
+	}
+	if err := d.Attach(); err != nil {
+		t.Fatal(err)
+	}
+
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "secret"), nil, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	dirfd, err := unix.Open(dir, unix.O_DIRECTORY|unix.O_PATH, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(dirfd)
+	how := &unix.OpenHow{Flags: unix.O_RDWR, Resolve: unix.RESOLVE_BENEATH}
+	fd, err := unix.Openat2(dirfd, "./secret", how)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Openat(dirfd, "none", unix.O_WRONLY, 0); !errors.Is(err, unix.ENOENT) {
+		t.Fatalf("opened a file that is not there: %v", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command(self, "-test.run=^$", "two words")
+	child.Args[0] = "argv0"
+	child.Env = []string{"MEWS_ID=live"}
+	if err := child.Run(); err != nil {
+		t.Fatal(err)
+	}
+	at := exec.Command(self)
+	at.Args[0] = execveatChild
+	if err := at.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Detach(); err != nil {
+		t.Fatal(err)
+	}
+
+	var opened, refused, execs, exits []Event
+	var ways []string // in which at.Process became what it is
+	for {
+		ev, err := d.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case ev.PID == os.Getpid() && ev.Name == "./secret":
+			opened = append(opened, ev)
+		case ev.PID == os.Getpid() && ev.Name == "none":
+			refused = append(refused, ev)
+		case ev.PID == child.Process.Pid && ev.Kind == Exec:
+			execs = append(execs, ev)
+		case ev.PID == at.Process.Pid && ev.Kind == Exec:
+			ways = append(ways, ev.Syscall)
+		case ev.PID == child.Process.Pid && ev.Kind == Exit:
+			exits = append(exits, ev)
+		}
+	}
+	if len(opened) != 1 || len(refused) != 1 || len(execs) != 1 || len(exits) != 1 {
+		t.Fatalf("saw %d opens, %d refused, %d execs, %d exits, want one of each", len(opened), len(refused), len(execs), len(exits))
+	}
+	if e := opened[0]; e.Syscall != "openat2" || e.Ret != int64(fd) || e.Path != filepath.Join(dir, "secret") || e.Dir != dir ||
+		e.Resolve != how.Resolve || e.Flags != unix.O_RDWR || e.Mode != unix.S_IFREG|0o640 || e.DirFD != dirfd || e.Truncated {
+		t.Errorf("openat2 looks like %+v", e)
+	}
+	if e := refused[0]; e.Syscall != "openat" || e.Ret != -int64(unix.ENOENT) || e.Path != "" || e.Mode != 0 {
+		t.Errorf("the refused openat looks like %+v", e)
+	}
+	if e := execs[0]; e.Syscall != "execve" || e.Path != self || e.Name != self || e.PPID != os.Getpid() || e.Exe.UpperLayer || e.Exe.Memfd ||
+		!slices.Equal(e.Args, child.Args) || !slices.Equal(e.Env, child.Env) || e.CgroupPath == "" {
+		t.Errorf("execve looks like %+v", e)
+	}
+	if want := []string{"execve", "execve"}; !slices.Equal(ways, want) {
+		t.Errorf("a process was started by %q, want %q", ways, want)
+	}
+	stats, err := d.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stats.Events == 0 {
+		t.Error("the probe counts no event")
+	}
+}

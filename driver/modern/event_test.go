@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package modern
+
+import (
+	"encoding/binary"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mews-farm/mews/bpf"
+)
+
+// parts are the sections of a record.
+type parts struct{ name, path, base, args, env, cgroup string }
+
+// record writes a record as the probe does.
+func record(t testing.TB, h bpf.ProbeEvent, p parts) []byte {
+	t.Helper()
+	if h.Schema == 0 {
+		h.Schema = schema
+	}
+	h.Len.Name, h.Len.Path, h.Len.Base = uint16(len(p.name)), uint16(len(p.path)), uint16(len(p.base))
+	h.Len.Args, h.Len.Env, h.Len.Cgroup = uint16(len(p.args)), uint16(len(p.env)), uint16(len(p.cgroup))
+	b, err := binary.Append(nil, binary.NativeEndian, &h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = append(b, 0, 0, 0, 0)
+	return append(b, p.name+p.path+p.base+p.args+p.env+p.cgroup...)
+}
+
+func comm(s string) (c [16]uint8) {
+	copy(c[:], s)
+	return c
+}
+
+func TestDecode(t *testing.T) {
+	exec := bpf.ProbeEvent{
+		Time: 5e9, CgroupId: 35, Ino: 11, Tgid: 82, Tid: 83, Ppid: 75, Vpid: 1, Uid: 1000, Gid: 100,
+		Flags: bpf.ProbeEventFlagEVENT_EXE_UPPER_LAYER | bpf.ProbeEventFlagEVENT_EXE_WRITABLE,
+		Kind:  bpf.ProbeEventKindEVENT_EXEC, Comm: comm("dropped"),
+	}
+	open := bpf.ProbeEvent{
+		Resolve: unix.RESOLVE_NO_SYMLINKS, Ret: 34, Oflags: unix.O_CLOEXEC, Omode: 0o600, Fmode: unix.S_IFREG | 0o640,
+		Dirfd: unix.AT_FDCWD, Tgid: 1, Nr: unix.SYS_OPENAT2, Kind: bpf.ProbeEventKindEVENT_OPEN,
+	}
+	lost := open
+	lost.Flags = bpf.ProbeEventFlagEVENT_TRUNCATED
+	for _, tt := range []struct {
+		name string
+		h    bpf.ProbeEvent
+		p    parts
+		want Event
+	}{
+		{"exec", exec, parts{name: "./dropped\x00", path: "dropped\x00bin\x00\x00", args: "a\x00b c\x00\x00", env: "MEWS_ID=x\x00A=\x00", cgroup: "0123\x00docker\x00\x00"},
+			Event{Kind: Exec, Time: 5 * time.Second, Syscall: "execve", PID: 82, TID: 83, PPID: 75, VPID: 1, UID: 1000, GID: 100, Comm: "dropped", Cgroup: 35,
+				Name: "./dropped", Path: "/bin/dropped", Exe: Exe{Ino: 11, Writable: true, UpperLayer: true},
+				Args: []string{"a", "b c", ""}, Env: []string{"MEWS_ID=x", "A="}, CgroupPath: "/docker/0123"}},
+		{"a memfd lies in no directory", bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_EXEC, Flags: bpf.ProbeEventFlagEVENT_EXE_FROM_MEMFD},
+			parts{path: "memfd:evil\x00", cgroup: "\x00"},
+			Event{Kind: Exec, Syscall: "execve", Path: "memfd:evil", Exe: Exe{Memfd: true}, CgroupPath: "/"}},
+		{"open", open, parts{name: "../etc/shadow\x00", path: "shadow\x00etc\x00\x00", base: "\x00"},
+			Event{Kind: Open, Syscall: "openat2", Ret: 34, PID: 1, Name: "../etc/shadow", Path: "/etc/shadow", Dir: "/", DirFD: unix.AT_FDCWD,
+				Flags: unix.O_CLOEXEC, Perm: 0o600, Resolve: unix.RESOLVE_NO_SYMLINKS, Mode: unix.S_IFREG | 0o640}},
+		{"cut off", lost, parts{name: "nam", path: "shadow\x00etc\x00"},
+			Event{Kind: Open, Syscall: "openat2", Ret: 34, PID: 1, Truncated: true, Name: "nam", Path: "etc/shadow", DirFD: unix.AT_FDCWD,
+				Flags: unix.O_CLOEXEC, Perm: 0o600, Resolve: unix.RESOLVE_NO_SYMLINKS, Mode: unix.S_IFREG | 0o640}},
+		{"fork", bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_FORK, Tgid: 9, Origin: 7, Ppid: 1}, parts{}, Event{Kind: Fork, PID: 9, Origin: 7, PPID: 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := Decode(record(t, tt.h, tt.p))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("got  %+v\nwant %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	whole := record(t, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_OPEN}, parts{name: "/etc/shadow\x00"})
+	for _, tt := range []struct {
+		name, want string
+		record     []byte
+	}{
+		{"nothing", "0 bytes", nil},
+		{"half a head", "shorter than its head", whole[:headSize-1]},
+		{"no room for its sections", "sections are longer", whole[:len(whole)-1]},
+		{"a driver of another schema", "schema 2", record(t, bpf.ProbeEvent{Schema: 2, Kind: bpf.ProbeEventKindEVENT_OPEN}, parts{})},
+		{"no kind", "unknown kind 0", record(t, bpf.ProbeEvent{}, parts{})},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Decode(tt.record)
+			if !errors.Is(err, ErrRecord) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want ErrRecord with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(record(f, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_EXEC}, parts{"n\x00", "p\x00\x00", "", "a\x00", "e=\x00", "\x00"}))
+	f.Add(record(f, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_OPEN}, parts{name: "n", base: "b"}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ev, err := Decode(b)
+		if err != nil {
+			if !errors.Is(err, ErrRecord) {
+				t.Errorf("error %v is not an ErrRecord", err)
+			}
+			return
+		}
+		size := len(ev.Name) + len(ev.Path) + len(ev.Dir) + len(ev.CgroupPath)
+		for _, s := range append(ev.Args, ev.Env...) {
+			size += len(s)
+			if strings.Contains(s, "\x00") {
+				t.Errorf("a string holds a NUL: %q", s)
+			}
+		}
+		if size > len(b) {
+			t.Errorf("%d bytes of strings from a record of %d", size, len(b))
+		}
+	})
+}

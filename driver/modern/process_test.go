@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package modern
+
+import (
+	"io/fs"
+	"slices"
+	"testing"
+	"testing/fstest"
+)
+
+func procTree() fstest.MapFS {
+	file := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
+	return fstest.MapFS{
+		"version":     file("Linux"),
+		"1/status":    file("Name:\tinit\nPPid:\t0\nUid:\t0\t0\t0\t0\nNSpid:\t1\n"),
+		"1/cgroup":    file("0::/\n"),
+		"40/status":   file("Name:\tsh (x)\nPPid:\t1\nUid:\t7\t0\t0\t0\nNSpid:\t40\t2\n"),
+		"40/cmdline":  file("-sh\x00-c\x00x y\x00"),
+		"40/environ":  file("MEWS_ID=q\x00"),
+		"40/cgroup":   file("12:pids:/v1\n0::/docker/abc\n"),
+		"40/exe":      {Data: []byte("/bin/sh (deleted)"), Mode: fs.ModeSymlink},
+		"50/status":   file("Name:\tloop\nPPid:\t51\n"),
+		"51/status":   file("Name:\tloop2\nPPid:\t50\n"),
+		"notapid/foo": file(""),
+	}
+}
+
+func TestProcessesFromProc(t *testing.T) {
+	tab := NewProcesses(procTree())
+	if err := tab.Seed(); err != nil {
+		t.Fatal(err)
+	}
+	p := tab.Get(40)
+	if p == nil || p.Comm != "sh (x)" || p.PPID != 1 || p.VPID != 2 || p.UID != 7 || p.CgroupPath != "/docker/abc" || p.ExePath != "/bin/sh" {
+		t.Errorf("process 40 is %+v", p)
+	}
+	if !slices.Equal(p.Args, []string{"-sh", "-c", "x y"}) || !slices.Equal(p.Env, []string{"MEWS_ID=q"}) {
+		t.Errorf("its arguments are %q, its environment %q", p.Args, p.Env)
+	}
+	if p.Exe != nil {
+		t.Error("/proc cannot tell the layer of an executable, yet it is known")
+	}
+	if tab.Get(41) != nil {
+		t.Error("process 41 exists")
+	}
+	if a := tab.Ancestor(p, 1); a == nil || a.Comm != "init" {
+		t.Errorf("the parent is %+v", a)
+	}
+	if a := tab.Ancestor(p, 2); a != nil {
+		t.Errorf("init has the parent %+v", a)
+	}
+	if tab.Ancestor(tab.Get(50), 9) == nil {
+		t.Error("a loop of parents ended")
+	}
+}
+
+func TestProcessesFollowEvents(t *testing.T) {
+	proc := procTree()
+	tab := NewProcesses(proc)
+
+	child := tab.Apply(&Event{Kind: Fork, PID: 60, VPID: 3, PPID: 40, Origin: 40, Comm: "sh (x)", Cgroup: 5})
+	if child.ExePath != "/bin/sh" || child.CgroupPath != "/docker/abc" || child.PPID != 40 {
+		t.Errorf("the child is not like its origin: %+v", child)
+	}
+	tab.Apply(&Event{Kind: Exec, PID: 60, PPID: 40, Comm: "cp", Path: "/bin/cp", Exe: Exe{UpperLayer: true}, Args: []string{"cp"}, CgroupPath: "/docker/abc", Cgroup: 5})
+	open := &Event{Kind: Open, PID: 60, PPID: 1, Comm: "renamed", Cgroup: 5}
+	p := tab.Apply(open)
+	if p.ExePath != "/bin/cp" || p.Exe == nil || !p.Exe.UpperLayer || p.Comm != "renamed" || p.PPID != 1 {
+		t.Errorf("after exec and open the process is %+v", p)
+	}
+	if q := tab.Get(40); q.ExePath != "/bin/sh" {
+		t.Errorf("the exec of the child changed its origin: %+v", q)
+	}
+
+	proc["60/status"] = proc["40/status"]
+	proc["60/cgroup"] = &fstest.MapFile{Data: []byte("0::/moved\n")}
+	open.Cgroup = 6
+	if p := tab.Apply(open); p.CgroupPath != "/moved" {
+		t.Errorf("it was moved to another cgroup and is still in %s", p.CgroupPath)
+	}
+	delete(proc, "60/status")
+	delete(proc, "60/cgroup")
+	open.Cgroup = 7
+	if p := tab.Apply(open); p.CgroupPath != "/moved" {
+		t.Errorf("its cgroup was forgotten: %q", p.CgroupPath)
+	}
+
+	if p := tab.Apply(&Event{Kind: Exit, PID: 60, Comm: "renamed"}); p.ExePath != "/bin/cp" {
+		t.Errorf("at its exit it is %+v", p)
+	}
+	if tab.Get(60) != nil {
+		t.Error("it is still there after its exit")
+	}
+	if p := tab.Apply(&Event{Kind: Open, PID: 99, Comm: "gone"}); p == nil || p.Comm != "gone" || p.PID != 99 {
+		t.Errorf("a process that nobody knows is %+v", p)
+	}
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package modern
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/mews-farm/mews/results/cause"
+)
+
+// procFileMax bounds what is read of a file of /proc, which a process can make long: as much as the probe's
+// record has room for.
+const procFileMax = 16 << 10
+
+// procFS reads /proc. A process may end between two reads, so what cannot be read is left out.
+type procFS struct{ root fs.FS }
+
+func (f procFS) pids() ([]int, error) {
+	entries, err := fs.ReadDir(f.root, ".")
+	if err != nil {
+		return nil, cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "list the processes in /proc: %w", err)
+	}
+	var pids []int
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// process returns what /proc tells of a process, or nil if there is none.
+func (f procFS) process(pid int) *Process {
+	status, ok := f.read(pid, "status")
+	if !ok {
+		return nil
+	}
+	p := &Process{PID: pid, VPID: pid}
+	for line := range strings.Lines(status) {
+		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":\t")
+		words := strings.Fields(value)
+		if len(words) == 0 {
+			continue
+		}
+		switch key {
+		case "Name":
+			p.Comm = value
+		case "PPid":
+			p.PPID, _ = strconv.Atoi(words[0])
+		case "Uid":
+			p.UID, _ = strconv.Atoi(words[0])
+		case "NSpid": // in each pid namespace, the innermost last
+			p.VPID, _ = strconv.Atoi(words[len(words)-1])
+		}
+	}
+	p.ExePath, _ = fs.ReadLink(f.root, f.name(pid, "exe"))
+	p.ExePath = strings.TrimSuffix(p.ExePath, " (deleted)")
+	p.Args = f.strings(pid, "cmdline")
+	p.Env = f.strings(pid, "environ")
+	p.CgroupPath, _ = f.cgroup(pid)
+	return p
+}
+
+// cgroup returns the path in the default hierarchy, which is the one numbered 0.
+func (f procFS) cgroup(pid int) (string, bool) {
+	text, ok := f.read(pid, "cgroup")
+	for line := range strings.Lines(text) {
+		if p, found := strings.CutPrefix(line, "0::"); found {
+			return strings.TrimSuffix(p, "\n"), true
+		}
+	}
+	return "", ok && text != ""
+}
+
+func (f procFS) strings(pid int, file string) []string {
+	text, _ := f.read(pid, file)
+	return splitStrings([]byte(text))
+}
+
+func (f procFS) read(pid int, file string) (string, bool) {
+	r, err := f.root.Open(f.name(pid, file))
+	if err != nil {
+		return "", false
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, procFileMax))
+	return string(b), err == nil
+}
+
+func (f procFS) name(pid int, file string) string {
+	return path.Join(fmt.Sprint(pid), file)
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scenarios
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mews-farm/mews/results/cause"
+)
+
+// EnvID is the environment variable that carries a deed's unique id, for every process of the deed.
+const EnvID = "MEWS_ID"
+
+// maxDeed bounds a deed as JSON, in bytes.
+const maxDeed = 1 << 20
+
+// Deed is what an acting process is to do.
+type Deed struct {
+	ID      string  `json:"id"` // must equal $MEWS_ID of the acting process
+	Context Context `json:"context"`
+	Steps   []Step  `json:"steps"`
+}
+
+// Result is what the acting process did. Steps after one that failed are not tried, and not listed.
+type Result struct {
+	ID    string       `json:"id"`
+	PID   int          `json:"pid"`  // as the acting process sees itself: 1 in a container
+	Want  int          `json:"want"` // how many steps the deed has
+	Steps []StepResult `json:"steps"`
+}
+
+// StepResult is the outcome of one step.
+type StepResult struct {
+	Action string `json:"action"`
+	OK     bool   `json:"ok"`
+	Errno  int    `json:"errno,omitempty"` // of the system call that failed, where one did
+	Error  string `json:"error,omitempty"`
+	Detail Detail `json:"detail"`
+}
+
+// Err is nil only if every step was done; else SCENARIO_BROKEN with the step that failed.
+func (r Result) Err() error {
+	for i, s := range r.Steps {
+		if !s.OK {
+			return cause.Errorf(cause.ScenarioBroken, cause.FaultScenario, "step %d of %d (%s) failed: %s", i+1, r.Want, s.Action, s.Error)
+		}
+	}
+	if len(r.Steps) != r.Want || r.Want == 0 {
+		return cause.Errorf(cause.ScenarioBroken, cause.FaultScenario, "the acting process did %d of %d steps", len(r.Steps), r.Want)
+	}
+	return nil
+}
+
+// Act is the entry of `mews-agent act`: it reads a [Deed] as JSON from r, does its steps in this process and
+// writes a [Result] as JSON to w. The error is for a deed that could not be read or a result that could not be
+// written; a step that failed is in the Result.
+func Act(ctx context.Context, r io.Reader, w io.Writer) error {
+	d, err := readDeed(r)
+	if err != nil {
+		return fmt.Errorf("the deed cannot be read: %w", err)
+	}
+	if env := os.Getenv(EnvID); env != d.ID {
+		return fmt.Errorf("the deed's id is %q and %s is %q: an alert could not be told from another's", d.ID, EnvID, env)
+	}
+	res := Result{ID: d.ID, PID: os.Getpid(), Want: len(d.Steps), Steps: []StepResult{}}
+	for _, s := range d.Steps {
+		sr := do(ctx, s.action)
+		res.Steps = append(res.Steps, sr)
+		if !sr.OK {
+			break
+		}
+	}
+	return json.NewEncoder(w).Encode(res)
+}
+
+func readDeed(r io.Reader) (Deed, error) {
+	var d Deed
+	data, err := io.ReadAll(io.LimitReader(r, maxDeed+1))
+	if err != nil {
+		return d, err
+	}
+	if len(data) > maxDeed {
+		return d, errors.New("it is larger than 1 MiB")
+	}
+	if err := unmarshalStrict(data, &d); err != nil {
+		return d, err
+	}
+	if !idForm.MatchString(d.ID) {
+		return d, fmt.Errorf("the id %q is not 12 to 32 hexadecimal digits", d.ID)
+	}
+	return d, nil
+}
+
+func do(ctx context.Context, a Action) StepResult {
+	detail, err := a.Do(ctx)
+	s := StepResult{Action: a.Kind(), OK: err == nil, Detail: detail}
+	if err != nil {
+		s.Error = err.Error()
+		var errno unix.Errno
+		if errors.As(err, &errno) {
+			s.Errno = int(errno)
+		}
+	}
+	return s
+}

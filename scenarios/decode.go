@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scenarios
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/mews-farm/mews/internal/nearest"
+	"github.com/mews-farm/mews/internal/strictyaml"
+	"github.com/mews-farm/mews/scenarios/rules"
+)
+
+// document is a scenario as its file has it.
+type document struct {
+	Name        strictyaml.Str         `yaml:"name,required"`
+	Rule        strictyaml.Str         `yaml:"rule,required"`
+	Description string                 `yaml:"description"`
+	Why         string                 `yaml:"why"`
+	Owner       string                 `yaml:"owner"`
+	MITRE       []string               `yaml:"mitre"`
+	Context     strictyaml.Str         `yaml:"context,required"`
+	Needs       Needs                  `yaml:"needs"`
+	Vars        strictyaml.Map[string] `yaml:"vars"`
+	Attack      []stepForm             `yaml:"attack"`
+	Twin        []stepForm             `yaml:"twin"`
+	Expect      struct {
+		Priority string                 `yaml:"priority"`
+		Fields   strictyaml.Map[string] `yaml:"fields"`
+	} `yaml:"expect"`
+}
+
+var (
+	nameForm  = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	fieldForm = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+(\[[^\[\]"'\s]+\])?$`)
+)
+
+// Parse reads a scenario's file; file is its name, NAME.yaml. All mistakes found are joined. What a file may
+// lack while it is written, such as an owner, is left to [Lint].
+func Parse(file string, data []byte) (Scenario, error) {
+	var d document
+	if err := strictyaml.Decode(file, data, &d); err != nil {
+		return Scenario{}, err
+	}
+	s := Scenario{
+		Name:        d.Name.V,
+		Rule:        d.Rule.V,
+		Description: strings.TrimSpace(d.Description),
+		Why:         strings.TrimSpace(d.Why),
+		Owner:       d.Owner,
+		MITRE:       d.MITRE,
+		Context:     Context(d.Context.V),
+		Needs:       d.Needs,
+		Vars:        map[string]string{},
+		Expect:      Expect{Priority: d.Expect.Priority, Fields: map[string]string{}},
+	}
+	var errs []error
+	if !nameForm.MatchString(s.Name) || s.Name+".yaml" != file {
+		errs = append(errs, d.Name.Errorf("the name %q is not that of the file, in small letters, digits and hyphens", s.Name))
+	}
+	if s.Context != Host && s.Context != Container {
+		known := []string{string(Host), string(Container)}
+		errs = append(errs, d.Context.Errorf("unknown context %q%s (known: %s)", s.Context, nearest.Hint(d.Context.V, known), strings.Join(known, ", ")))
+	}
+	for _, e := range d.Vars {
+		if s.Vars[e.Key.V] = e.Value; e.Key.V == "id" {
+			errs = append(errs, e.Key.Errorf("${id} is every deed's own and cannot be defined"))
+		}
+	}
+	for _, e := range d.Expect.Fields {
+		if s.Expect.Fields[e.Key.V] = e.Value; !fieldForm.MatchString(e.Key.V) {
+			errs = append(errs, e.Key.Errorf("%q is no field; one has the form proc.name or proc.aname[2]", e.Key.V))
+		}
+	}
+	steps := func(which string, forms []stepForm) (out []Step) {
+		for i, f := range forms {
+			st, err := f.step()
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s: %s, step %d: %w", file, which, i+1, err))
+			}
+			out = append(out, st)
+		}
+		return out
+	}
+	s.Attack, s.Twin = steps("attack", d.Attack), steps("twin", d.Twin)
+	if err := errors.Join(errs...); err != nil {
+		return Scenario{}, err
+	}
+	return s, s.checkVars(file)
+}
+
+// checkVars fills everything once, so that a variable that is not there is found now and not in a guest.
+func (s Scenario) checkVars(file string) error {
+	const anyID = "000000000000"
+	_, errA := s.AttackDeed(anyID, nil)
+	_, errT := s.TwinDeed(anyID, nil)
+	_, errF := s.fields(anyID, nil)
+	if err := errors.Join(errA, errT, errF); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}
+
+// Lint says why s should not be shipped: what it lacks, and where attack and twin are not the same deed but for
+// what makes one an attack.
+func Lint(s Scenario, set *rules.Set) []error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("scenario "+s.Name+": "+format, args...))
+	}
+	for _, k := range []struct{ key, value string }{{"description", s.Description}, {"why", s.Why}, {"owner", s.Owner}} {
+		if k.value == "" {
+			bad("it has no %s", k.key)
+		}
+	}
+	rule, err := set.Rule(s.Rule)
+	switch {
+	case err != nil:
+		bad("%w", err)
+	case rule.Priority != s.Expect.Priority:
+		bad("it expects priority %q, and its rule has %q", s.Expect.Priority, rule.Priority)
+	}
+	if len(s.Expect.Fields) == 0 {
+		bad("it expects no field: that a rule fired does not say that it fired for this")
+	}
+	if len(s.Attack) == 0 {
+		bad("it has no attack")
+	}
+	if len(s.Twin) == 0 {
+		bad("it has no twin: a rule that always fires would pass")
+	}
+	return append(errs, lintShape(s)...)
+}
+
+func lintShape(s Scenario) []error {
+	attack, twin := shape(s.Attack), shape(s.Twin)
+	var errs []error
+	if len(attack) > 0 && len(twin) > 0 && !slices.Equal(attack, twin) {
+		errs = append(errs, fmt.Errorf("scenario %s: the attack's shape is %s and the twin's is %s; they must be the same", s.Name, strings.Join(attack, ", "), strings.Join(twin, ", ")))
+	}
+	const anyID = "000000000000"
+	a, errA := s.AttackDeed(anyID, nil)
+	t, errT := s.TwinDeed(anyID, nil)
+	if errA == nil && errT == nil && len(a.Steps) > 0 && reflect.DeepEqual(a.Steps, t.Steps) {
+		errs = append(errs, fmt.Errorf("scenario %s: the twin is the attack", s.Name))
+	}
+	for _, st := range slices.Concat(s.Attack, s.Twin) {
+		for _, call := range st.action.needs() {
+			if !slices.Contains(s.Needs.Syscalls, call) {
+				errs = append(errs, fmt.Errorf("scenario %s: it calls %s, which not every kernel has; say so in needs.syscalls", s.Name, call))
+			}
+		}
+	}
+	return errs
+}

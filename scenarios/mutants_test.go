@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scenarios
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mews-farm/mews/results/cause"
+	"github.com/mews-farm/mews/scenarios/rules"
+)
+
+// world makes of a deed's steps the events that a driver without fault reports of them.
+type world struct {
+	deed   Deed
+	origin map[string]string // of what the deed copied
+	events []fields
+}
+
+func eventsOf(t *testing.T, d Deed) []fields {
+	t.Helper()
+	w := &world{deed: d, origin: map[string]string{}}
+	for _, s := range d.Steps {
+		switch a := s.action.(type) {
+		case Copy:
+			w.open("openat", a.Src, "O_RDONLY|O_CLOEXEC", true, false)
+			w.open("openat", a.Dst, "O_EXCL|O_CREAT|O_WRONLY|O_CLOEXEC", false, true)
+			w.origin[a.Dst] = a.Src
+		case Open:
+			flags := strings.Join(a.Flags, "|")
+			writes := slices.Contains(a.Flags, "O_WRONLY")
+			w.open(a.Syscall, a.Path, flags, !writes, writes)
+		case Exec:
+			w.exec(a.Path, a.Args, "agent", "agent act", nil)
+		case MemfdExec:
+			w.exec("/proc/self/fd/3", a.Args, "agent", "agent act", nil)
+			last := w.events[len(w.events)-1]
+			if last["proc.exepath"] = rules.StringValue(a.Src); a.Run == "memfd" {
+				last["proc.exepath"], last["proc.is_exe_from_memfd"] = rules.StringValue("memfd:mews"), rules.BoolValue(true)
+			}
+		default:
+			t.Fatalf("nobody told this test what a driver sees of %s", a.Kind())
+		}
+	}
+	return w.events
+}
+
+// process is what every event tells of who did it.
+func (w *world) process(name, exe, exepath string, args, ancestors []string) fields {
+	f := fields{
+		"evt.num": rules.NumberValue(int64(len(w.events) + 1)), "evt.res": rules.StringValue("SUCCESS"),
+		"proc.name": rules.StringValue(name[:min(len(name), 15)]), "proc.exe": rules.StringValue(exe), "proc.exepath": rules.StringValue(exepath),
+		"proc.args": rules.StringValue(strings.Join(args, " ")), "proc.cmdline": rules.StringValue(name + " " + strings.Join(args, " ")),
+		"proc.cwd": rules.StringValue("/"), "proc.env": rules.StringValue(EnvID + "=" + w.deed.ID),
+		"proc.is_exe_upper_layer": rules.BoolValue(false), "proc.is_exe_from_memfd": rules.BoolValue(false),
+		"proc.pname": rules.StringValue(ancestors[0]), "proc.aname": rules.ListValue(ancestors...),
+		"user.uid": rules.NumberValue(0), "container.id": rules.StringValue("host"), "thread.cgroups": rules.StringValue("unified=/"),
+	}
+	if w.deed.Context == Container {
+		f["container.id"] = rules.StringValue("0123456789ab")
+		f["container.image.repository"] = rules.StringValue("debian")
+		f["thread.cgroups"] = rules.StringValue("unified=/docker/0123456789abcdef")
+	}
+	w.events = append(w.events, f)
+	return f
+}
+
+func (w *world) open(call, name, flags string, read, write bool) {
+	full := path.Clean(name)
+	f := w.process("agent", "/run/mews/agent", "/run/mews/agent", []string{"act"}, []string{"agent", "agent"})
+	f["evt.type"], f["evt.arg.flags"] = rules.StringValue(call), rules.StringValue(flags)
+	f["evt.is_open_read"], f["evt.is_open_write"] = rules.BoolValue(read), rules.BoolValue(write)
+	f["fd.name"], f["fd.nameraw"] = rules.StringValue(full), rules.StringValue(name)
+	f["fd.directory"], f["fd.filename"] = rules.StringValue(path.Dir(full)), rules.StringValue(path.Base(full))
+	f["fd.typechar"], f["fd.num"] = rules.StringValue("f"), rules.NumberValue(3)
+}
+
+func (w *world) exec(exe string, args []string, parent, parentLine string, above []string) {
+	ancestors := append([]string{parent}, above...)
+	f := w.process(path.Base(exe), exe, exe, args, ancestors)
+	f["evt.type"] = rules.StringValue("execve")
+	f["proc.pexe"], f["proc.pcmdline"] = rules.StringValue(parent), rules.StringValue(parentLine)
+	origin, copied := w.origin[exe]
+	f["proc.is_exe_upper_layer"] = rules.BoolValue(copied && w.deed.Context == Container)
+	if path.Base(origin) == "timeout" { // whatever its name is, it starts its arguments as a child
+		w.exec(args[1], args[2:], path.Base(exe), f["proc.cmdline"].Str, ancestors)
+	}
+}
+
+// fly is what a consumer without fault makes of a deed.
+func fly(t *testing.T, s Scenario, consumer string, d Deed, err error) []Alert {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []Alert
+	p := program(t, consumer, s.Rule)
+	for _, ev := range eventsOf(t, d) {
+		if !p.Match(ev) {
+			continue
+		}
+		a := Alert{Rule: s.Rule, Fields: map[string]string{}}
+		for name, v := range ev {
+			switch v.Kind {
+			case rules.String:
+				a.Fields[name] = v.Str
+			case rules.Bool:
+				a.Fields[name] = map[bool]string{true: "true", false: "false"}[v.Bool]
+			}
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// Each shipped scenario passes under each consumer's vocabulary where driver and consumer are without fault, and does
+// not where its attack does only what the twin does, or its twin what the attack does.
+func TestShippedScenariosAndTheirMutants(t *testing.T) {
+	c, err := Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range c.All() {
+		idle, loud := s, s
+		idle.Attack, loud.Twin = s.Twin, s.Attack
+		for _, consumer := range []string{"falco", "native", "sysdig"} {
+			for _, m := range []struct {
+				name string
+				s    Scenario
+				want cause.Cause
+			}{{"as shipped", s, ""}, {"idle attack", idle, cause.RuleSilent}, {"attacking twin", loud, cause.RuleFalseAlarm}} {
+				o := Observation{AttackID: attackID, TwinID: twinID, AttackFence: true, TwinFence: true}
+				attack, err := m.s.AttackDeed(attackID, nil)
+				o.AttackAlerts = fly(t, m.s, consumer, attack, err)
+				twin, err := m.s.TwinDeed(twinID, nil)
+				o.TwinAlerts = fly(t, m.s, consumer, twin, err)
+				if v := Judge(m.s, o); v.Cause != m.want || (v.State == cause.Pass) != (m.want == "") {
+					t.Errorf("%s, %s, %s: %s %s, want %q; evidence %v", s.Name, consumer, m.name, v.State, v.Cause, m.want, v.Evidence)
+				}
+			}
+		}
+	}
+}
+
+// What a rule says beyond what its scenario tries: an event is the given one with some fields changed.
+func TestStableRules(t *testing.T) {
+	everywhere := []string{"falco", "native", "sysdig"}
+	w := &world{deed: Deed{ID: attackID, Context: Container}}
+	w.exec("/usr/bin/prog", []string{"-x"}, "agent", "agent act", []string{"runc"})
+	w.open("openat", "/x", "O_RDONLY", true, false)
+	run, open := w.events[0], w.events[1]
+	str, yes := rules.StringValue, rules.BoolValue(true)
+	for _, c := range []struct {
+		rule, what string
+		ev         fields
+		change     fields
+		want       []string // consumers that must fire; the others must not
+	}{
+		{"Fileless execution via memfd_create", "memfd", run, fields{"proc.is_exe_from_memfd": yes}, everywhere},
+		{"Fileless execution via memfd_create", "runc's copy of itself", run, fields{"proc.is_exe_from_memfd": yes, "proc.exepath": str("memfd:runc_cloned:/proc/self/exe")}, nil},
+		{"Execution from /dev/shm", "script of a shell", run, fields{"proc.name": str("bash"), "proc.args": str("/dev/shm/x")}, everywhere},
+		{"Execution from /dev/shm", "command of a shell", run, fields{"proc.name": str("sh"), "proc.args": str("-c /dev/shm/x")}, everywhere},
+		{"Execution from /dev/shm", "argument of another program", run, fields{"proc.args": str("/dev/shm/x")}, nil},
+		{"Execution from /dev/shm", "relative path", run, fields{"proc.cwd": str("/dev/shm/"), "proc.exe": str("./x")}, []string{"falco", "sysdig"}}, // native.yaml says so
+		{"Directory traversal monitored file read", "a user's keys", open, fields{"fd.name": str("/home/u/.ssh/k"), "fd.nameraw": str("/a/../home/../home/u/.ssh/k")}, everywhere},
+		{"Directory traversal monitored file read", "in vain", open, fields{"fd.name": str("/etc/none"), "fd.nameraw": str("/a/../../etc/none"), "fd.num": rules.NumberValue(-1), "evt.res": str("ENOENT")}, everywhere},
+		{"Directory traversal monitored file read", "one step up", open, fields{"fd.name": str("/etc/none"), "fd.nameraw": str("/a/../etc/none")}, nil},
+		{"Directory traversal monitored file read", "from a shell", open, fields{"fd.name": str("/etc/x"), "fd.nameraw": str("/a/../../etc/x"), "proc.pname": str("bash")}, nil},
+		{"Clear Log Activities", "a log by its name", open, fields{"evt.is_open_write": yes, "fd.filename": str("auth.log"), "evt.arg.flags": str("O_TRUNC|O_WRONLY")}, everywhere},
+		{"Clear Log Activities", "another file", open, fields{"evt.is_open_write": yes, "fd.filename": str("x"), "evt.arg.flags": str("O_TRUNC|O_WRONLY")}, nil},
+		{"Search Private Keys or Passwords", "grep, whatever the case", run, fields{"proc.name": str("egrep"), "proc.args": str("-r begin rsa private /")}, everywhere},
+		{"Search Private Keys or Passwords", "another program", run, fields{"proc.args": str("id_rsa")}, nil},
+		{"Find AWS Credentials", "find", run, fields{"proc.name": str("find"), "proc.args": str("/ -path */.aws/credentials")}, everywhere},
+		{"Find AWS Credentials", "find of something else there", run, fields{"proc.name": str("find"), "proc.args": str("/ -path */.aws/config")}, nil},
+		{"Remove Bulk Data from Disk", "mkfs", run, fields{"proc.name": str("mke2fs")}, everywhere},
+		{"Run shell untrusted", "below a server's child", run, fields{"proc.name": str("sh"), "proc.aname": rules.ListValue("agent", "nginx")}, everywhere},
+		{"Run shell untrusted", "below a server in Java", run, fields{"proc.name": str("sh"), "proc.pexe": str("/usr/bin/java"), "proc.pcmdline": str("java -cp x kafka.Kafka")}, everywhere},
+		{"Run shell untrusted", "by a shell", run, fields{"proc.name": str("sh"), "proc.aname": rules.ListValue("bash", "nginx"), "proc.pname": str("bash")}, nil},
+		{"Run shell untrusted", "below apt", run, fields{"proc.name": str("sh"), "proc.aname": rules.ListValue("apt", "nginx"), "proc.pname": str("apt")}, nil},
+		{"Run shell untrusted", "a known command", run, fields{"proc.name": str("sh"), "proc.aname": rules.ListValue("agent", "nginx"), "proc.cmdline": str("sh -c uname -r 2>&1")}, nil},
+	} {
+		ev := c.ev
+		for name, v := range c.change {
+			ev = ev.with(name, v)
+		}
+		for _, consumer := range everywhere {
+			if got := program(t, consumer, c.rule).Match(ev); got != slices.Contains(c.want, consumer) {
+				t.Errorf("%s, %s: %s fired: %v", consumer, c.rule, c.what, got)
+			}
+		}
+	}
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/mews-farm/mews/builders/root"
+	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/harness/agent"
+	"github.com/mews-farm/mews/harness/machine"
+	"github.com/mews-farm/mews/harness/machine/initramfs"
+	"github.com/mews-farm/mews/harness/machine/qemu"
+	"github.com/mews-farm/mews/internal/suite"
+	"github.com/mews-farm/mews/kernels"
+	"github.com/mews-farm/mews/kernels/archive"
+	"github.com/mews-farm/mews/kernels/debian"
+	"github.com/mews-farm/mews/results/cause"
+)
+
+func TestAgentInGuest(t *testing.T) { suite.Run(t, "harness/agent") }
+
+// limit ends a call that hangs; nothing is measured by it.
+const limit = 2 * time.Minute
+
+var _ = Describe("an agent in a guest", Label("boot", "net"), Ordered, func() {
+	var (
+		files  *kernels.Files
+		source *debian.Source
+		spec   machine.Spec
+		loop   []byte // a vendor module that nothing needs
+	)
+	BeforeAll(func(ctx SpecContext) {
+		dir, err := archive.DefaultDir()
+		Expect(err).NotTo(HaveOccurred())
+		store, err := archive.New(dir)
+		Expect(err).NotTo(HaveOccurred())
+		source, err = debian.New(debian.Options{
+			Archive: store, Warn: func(text string) { GinkgoWriter.Println("warning:", text) },
+			ValidUntil: func(string) debian.Policy { return debian.Warn },
+		})
+		Expect(err).NotTo(HaveOccurred())
+		found, err := source.Resolve(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-amd64", 1)
+		Expect(err).NotTo(HaveOccurred())
+		boot := *found[0]
+		boot.Headers = nil
+		trees, err := kernels.DefaultTreesDir()
+		Expect(err).NotTo(HaveOccurred())
+		files, err = (&kernels.Trees{Dir: trees, Fetcher: source}).Files(ctx, &boot)
+		Expect(err).NotTo(HaveOccurred())
+
+		tmp := GinkgoT().TempDir()
+		init := filepath.Join(tmp, "mews-agent")
+		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", init, "../../cmd/mews-agent")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		out, err := build.CombinedOutput()
+		Expect(err).NotTo(HaveOccurred(), "%s", out)
+		modules, err := files.Modules("virtio_pci", "virtio_console", "virtio_blk", "virtio_rng", "overlay")
+		Expect(err).NotTo(HaveOccurred())
+		var load []initramfs.Module
+		for _, m := range modules {
+			load = append(load, initramfs.Module{Name: m.Name, Data: m.Data})
+		}
+		initrd, err := initramfs.Cached(tmp, init, load)
+		Expect(err).NotTo(HaveOccurred())
+		spec = machine.Spec{Name: "agent", Kernel: files.Image, Initrd: initrd, MemoryMiB: 512}
+
+		extra, err := files.Modules("loop")
+		Expect(err).NotTo(HaveOccurred())
+		loop = extra[len(extra)-1].Data
+	}, NodeTimeout(10*time.Minute))
+
+	start := func(disks ...machine.Disk) (machine.Machine, *agent.Client) {
+		s := spec
+		s.Dir, s.Disks = GinkgoT().TempDir(), disks
+		m, err := qemu.Starter{}.Start(context.Background(), s)
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(func() { Expect(m.Stop(context.Background())).To(Succeed()) })
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		defer cancel()
+		c, err := agent.Dial(ctx, m.Agent())
+		if err != nil {
+			Fail(err.Error() + "\n" + lines(m.Console().Tail(30)))
+		}
+		return m, c
+	}
+
+	It("serves from a bare initramfs, loads modules and says why it cannot", func(ctx SpecContext) {
+		m, c := start()
+		Expect(c.Hello().Release).To(Equal(files.Kernel.Release))
+		Expect(c.Hello().Modules).To(ContainElements("virtio_console", "overlay"))
+		Expect(c.Ping(ctx)).To(Succeed())
+		Expect(c.SetTime(ctx, time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC))).To(Succeed())
+		log, err := c.Dmesg(ctx, 0)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(log.Lost).To(BeZero())
+		Expect(log.Lines[0].Text).To(HavePrefix("Linux version " + files.Kernel.Release))
+		again, err := c.Dmesg(ctx, log.Next)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(again.Lines).To(BeEmpty(), "the log goes on from where it was read to")
+
+		_, err = c.LoadModule(ctx, agent.Module{Name: "loop", Image: bytes.NewReader(loop)})
+		Expect(err).NotTo(HaveOccurred())
+		_, err = c.LoadModule(ctx, agent.Module{Name: "loop", Image: bytes.NewReader(loop)})
+		Expect(cause.Of(err)).To(HaveField("Cause", cause.Internal), "loaded twice")
+		_, err = c.UnloadModule(ctx, "loop")
+		Expect(err).NotTo(HaveOccurred())
+		_, err = c.UnloadModule(ctx, "virtio_console")
+		Expect(cause.Of(err).Evidence).To(ContainElement(HaveField("Text", ContainSubstring("virtio_console"))), "in use: %v", err)
+
+		_, err = c.LoadModule(ctx, agent.Module{Name: "loop", Image: bytes.NewReader(loop), Device: "nodevice"})
+		Expect(err).To(MatchError(ContainSubstring("/dev/nodevice0")))
+		_, err = c.UnloadModule(ctx, "loop")
+		Expect(err).NotTo(HaveOccurred())
+
+		// The release alone would not do: with CONFIG_MODVERSIONS the kernel does not compare it.
+		wrong := bytes.Replace(unsigned(loop), []byte(" SMP "), []byte(" UMP "), 1)
+		_, err = c.LoadModule(ctx, agent.Module{Name: "loop", Image: bytes.NewReader(wrong)})
+		f := cause.Of(err)
+		Expect(f).To(And(HaveField("State", cause.Fail), HaveField("Cause", cause.VermagicMismatch), HaveField("Fault", cause.FaultDriver)), "%v", err)
+		Expect(f.Evidence).To(ContainElement(HaveField("Text", ContainSubstring("version magic"))))
+
+		Expect(c.Shutdown(ctx)).To(Succeed())
+		Eventually(m.Done()).WithTimeout(limit).Should(BeClosed())
+		Expect(m.Err()).NotTo(HaveOccurred())
+	}, NodeTimeout(limit))
+
+	It("does deeds on the host and in a container under the native consumer, and leaves nothing", func(ctx SpecContext) {
+		cache := root.Cache{Dir: GinkgoT().TempDir(), Fetcher: source}
+		disk := func(serial string, suites []string, names ...string) machine.Disk {
+			packages, err := source.Closure(ctx, suites, names...)
+			Expect(err).NotTo(HaveOccurred())
+			image, err := cache.Disk(ctx, root.DiskSpec{Packages: packages, Dirs: []string{"usr/local/bin"}})
+			Expect(err).NotTo(HaveOccurred())
+			return machine.Disk{Path: image.Path, Serial: serial, ReadOnly: true}
+		}
+		_, c := start(disk(agent.UserlandDisk, []string{"bookworm"}, "runc", "base-files"),
+			disk(agent.ContainerDisk, []string{"bookworm"}, "coreutils", "base-files"))
+		Expect(c.Hello()).To(And(HaveField("Container", true), HaveField("Userland", ContainSubstring("bookworm"))))
+		probe, err := c.LoadProbe(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(probe.Programs).NotTo(BeEmpty())
+		_, err = c.StartConsumer(ctx, agent.ConsumerSpec{Kind: agent.Native, Watches: []consumer.Watch{
+			{Name: "drop", Condition: "evt.type in (execve, execveat) and container.id != host and proc.is_exe_upper_layer=true", Fields: []string{"proc.exepath", "proc.env"}},
+			{Name: "read", Condition: "evt.type in (open, openat, openat2) and fd.name=/etc/shadow", Fields: []string{"evt.type", "proc.env"}},
+		}})
+		Expect(err).NotTo(HaveOccurred())
+		events, err := c.CheckEvents(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(events.Err()).NotTo(HaveOccurred())
+
+		do := func(where, id, steps string) agent.DeedReport {
+			r, err := c.RunDeed(ctx, agent.Deed{ID: id, Context: where, Request: json.RawMessage(`{"id":"` + id + `","context":"` + where + `","steps":` + steps + `}`)})
+			Expect(err).NotTo(HaveOccurred())
+			Expect(r.Failure).NotTo(HaveOccurred())
+			Expect(r.Fence).To(BeTrue())
+			Expect(string(r.Result)).NotTo(ContainSubstring(`"ok":false`))
+			return r
+		}
+		const id = "0123456789abcdef"
+		drop := do(agent.InContainer, id, `[{"copy":{"src":"/usr/bin/true","dst":"/usr/local/bin/dropped","mode":"0755"}},{"exec":{"path":"/usr/local/bin/dropped"}}]`)
+		Expect(drop.Matches).To(ConsistOf(And(HaveField("Watch", "drop"), HaveField("Fields", And(
+			HaveKeyWithValue("proc.exepath", "/usr/local/bin/dropped"), HaveKeyWithValue("proc.env", ContainSubstring("MEWS_ID="+id)))))))
+		// The second finds nothing of the first: the same file can be dropped again.
+		twin := do(agent.InContainer, id, `[{"copy":{"src":"/usr/bin/true","dst":"/usr/local/bin/dropped","mode":"0755"}},{"exec":{"path":"/usr/bin/true"}}]`)
+		Expect(twin.Matches).To(BeEmpty())
+		read := do(agent.OnHost, id, `[{"open":{"syscall":"openat2","path":"/etc/shadow","flags":["O_RDONLY"]}}]`)
+		Expect(read.Matches).To(ConsistOf(And(HaveField("Watch", "read"), HaveField("Fields", HaveKeyWithValue("evt.type", "openat2")))))
+		quiet := do(agent.OnHost, id, `[{"open":{"syscall":"openat2","path":"/etc/hostname","flags":["O_RDONLY"]}}]`)
+		Expect(quiet.Matches).To(BeEmpty())
+
+		// A bundle that could not be unmounted would still be there.
+		bundle := `[{"open":{"syscall":"openat","path":"/run/mews/bundle-` + id + `","flags":["O_RDONLY"]}}]`
+		left, err := c.RunDeed(ctx, agent.Deed{ID: id, Context: agent.OnHost, Request: json.RawMessage(`{"id":"` + id + `","context":"host","steps":` + bundle + `}`)})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(string(left.Result)).To(ContainSubstring("no such file or directory"))
+
+		_, err = c.StopConsumer(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(c.UnloadProbe(ctx)).To(Succeed())
+	}, NodeTimeout(5*time.Minute))
+})
+
+func lines(evidence []cause.Evidence) string {
+	var b bytes.Buffer
+	for _, e := range evidence {
+		b.WriteString(e.String() + "\n")
+	}
+	return b.String()
+}
+
+// unsigned is a module without the signature appended to it, whose check would come before any other.
+func unsigned(module []byte) []byte {
+	const marker = "~Module signature appended~\n"
+	rest, ok := bytes.CutSuffix(module, []byte(marker))
+	if !ok {
+		return module
+	}
+	size := binary.BigEndian.Uint32(rest[len(rest)-4:]) // the last member of struct module_signature, 12 bytes
+	return bytes.Clone(rest[:len(rest)-12-int(size)])
+}

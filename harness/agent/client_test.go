@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mews-farm/mews/harness/agent"
+	"github.com/mews-farm/mews/harness/agent/guest"
+	"github.com/mews-farm/mews/results/cause"
+)
+
+// dial connects a client to a guest end that serve handles.
+func dial(t *testing.T, serve func(net.Conn)) (*agent.Client, error) {
+	t.Helper()
+	host, far := net.Pipe()
+	t.Cleanup(func() { far.Close() })
+	go serve(far)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	return agent.Dial(ctx, host)
+}
+
+// served connects a client to an agent that runs in this process.
+func served(t *testing.T) *agent.Client {
+	t.Helper()
+	state := t.TempDir()
+	c, err := dial(t, func(conn net.Conn) {
+		if err := guest.Serve(context.Background(), conn, &guest.Agent{State: state, Modules: []string{"virtio"}, Halt: func() { conn.Close() }}); err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestHello(t *testing.T) {
+	c := served(t)
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := c.Hello()
+	if h.Release != strings.TrimSpace(string(release)) || h.CPUs != runtime.NumCPU() || h.Memory == 0 || h.Boot <= 0 || len(h.Modules) != 1 || h.Agent == "" {
+		t.Errorf("hello %+v", h)
+	}
+	if err := c.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	lines, next, err := c.Log(t.Context(), 0)
+	if err != nil || next != uint64(len(lines)) || len(lines) == 0 || !strings.Contains(lines[0], "Hello") {
+		t.Errorf("log %q, %d, %v", lines, next, err)
+	}
+}
+
+// What the agent refuses must arrive with the agent's own finding, not as a broken connection.
+func TestRefusals(t *testing.T) {
+	c := served(t)
+	ctx := t.Context()
+	for name, call := range map[string]func() error{
+		"a deed without a consumer": func() error { _, err := c.RunDeed(ctx, agent.Deed{ID: "a", Context: agent.OnHost}); return err },
+		"a fence without one":       func() error { return c.Fence(ctx) },
+		"a stop without one":        func() error { _, err := c.StopConsumer(ctx); return err },
+		"a check without one":       func() error { _, err := c.CheckEvents(ctx); return err },
+		"an unknown consumer":       func() error { _, err := c.StartConsumer(ctx, agent.ConsumerSpec{Kind: "sysdog"}); return err },
+		"an unknown option": func() error {
+			_, err := c.StartConsumer(ctx, agent.ConsumerSpec{Kind: agent.Sysdig, Options: map[string]string{"x": "y"}})
+			return err
+		},
+		"native without a probe": func() error { _, err := c.StartConsumer(ctx, agent.ConsumerSpec{Kind: agent.Native}); return err },
+		"an unload without one":  func() error { return c.UnloadProbe(ctx) },
+		"a path as a name": func() error {
+			_, err := c.LoadModule(ctx, agent.Module{Name: "../../etc/passwd", Image: strings.NewReader("x")})
+			return err
+		},
+	} {
+		err := call()
+		if f := cause.Of(err); err == nil || f.State != cause.Error || f.Cause != cause.Internal || f.Fault != cause.FaultHarness {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "makes no sense") {
+			t.Errorf("%s: the finding was lost on the way: %v", name, err)
+		}
+	}
+	if err := c.Ping(ctx); err != nil {
+		t.Errorf("the connection did not live through it: %v", err)
+	}
+}
+
+func TestShutdown(t *testing.T) {
+	c := served(t)
+	if err := c.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	<-c.Done()
+	if f := cause.Of(c.Ping(t.Context())); f.Cause != cause.AgentLost || f.Fault != cause.FaultInfra {
+		t.Errorf("a ping after the end is %+v", f)
+	}
+}
+
+func TestLostPeer(t *testing.T) {
+	_, err := dial(t, func(conn net.Conn) {
+		io.ReadFull(conn, make([]byte, 10)) // the header of the first call
+		conn.Close()
+	})
+	if f := cause.Of(err); f.State != cause.Error || f.Cause != cause.AgentLost {
+		t.Errorf("got %+v", f)
+	}
+}
+
+// A guest that hangs neither answers nor reads; a caller's deadline must hold all the same.
+func TestMutePeer(t *testing.T) {
+	host, far := net.Pipe()
+	defer far.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := agent.Dial(ctx, host)
+	if f := cause.Of(err); f.Cause != cause.AgentLost || !strings.Contains(err.Error(), "in time") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	host, far := net.Pipe()
+	defer far.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := agent.Dial(ctx, host)
+	if f := cause.Of(err); f.Cause != cause.Cancelled {
+		t.Errorf("got %v", err)
+	}
+}
+
+// frame is a message of ttrpc's.
+func frame(length uint32, stream uint32, kind byte, payload []byte) []byte {
+	b := binary.BigEndian.AppendUint32(nil, length)
+	b = binary.BigEndian.AppendUint32(b, stream)
+	return append(append(b, kind, 0), payload...)
+}
+
+func TestGarbage(t *testing.T) {
+	noise := make([]byte, 64<<10)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range noise {
+		noise[i] = byte(rng.Uint32())
+	}
+	for name, garbage := range map[string][]byte{
+		"noise":              noise,
+		"a kernel's console": []byte("[    0.000000] Linux version 6.1.0 (debian-kernel@lists.debian.org)\n"),
+		"no payload":         frame(0, 1, 2, nil),
+		"no response":        frame(4, 1, 2, []byte{0xff, 0xff, 0xff, 0xff}),
+		"a wrong type":       frame(1, 1, 9, []byte{0}),
+		"another stream":     frame(1, 77, 2, []byte{0}),
+		"far too long":       frame(0xffffffff, 1, 2, bytes.Repeat([]byte{0}, 4096)),
+		"cut short":          frame(1000, 1, 2, []byte{1, 2, 3}),
+		"nothing":            nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := dial(t, func(conn net.Conn) {
+				go io.Copy(io.Discard, conn)
+				conn.Write(garbage)
+				conn.Close()
+			})
+			if c != nil {
+				t.Errorf("the garbage was taken for an agent: %+v", c.Hello())
+			}
+			if f := cause.Of(err); err != nil && (f.State != cause.Error || f.Cause != cause.AgentLost && f.Cause != cause.Internal) {
+				t.Errorf("got %+v", f)
+			}
+		})
+	}
+}
+
+func FuzzClient(f *testing.F) {
+	f.Add(frame(4, 1, 2, []byte{0x12, 0x02, 0x0a, 0x00}))
+	f.Add(frame(0, 1, 2, nil))
+	f.Add([]byte("garbage"))
+	f.Fuzz(func(t *testing.T, garbage []byte) {
+		host, far := net.Pipe()
+		go func() {
+			go io.Copy(io.Discard, far)
+			far.Write(garbage)
+			far.Close()
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if c, err := agent.Dial(ctx, host); err == nil {
+			c.Close()
+		}
+	})
+}
+
+func TestEventsReportErr(t *testing.T) {
+	good := agent.EventField{Event: "exec", Field: "proc.pid", Truth: "7", Seen: "7", Present: true}
+	for name, c := range map[string]struct {
+		fields []agent.EventField
+		want   cause.Cause
+	}{
+		"right":   {[]agent.EventField{good}, ""},
+		"wrong":   {[]agent.EventField{good, {Event: "exec", Field: "proc.exepath", Truth: "/a", Seen: "/b", Present: true}}, cause.EventFieldWrong},
+		"lacking": {[]agent.EventField{good, {Event: "open", Field: "fd.num", Truth: "", Seen: ""}}, cause.EventFieldWrong},
+		"nothing": {nil, cause.Internal},
+	} {
+		if f := cause.Of(agent.EventsReport{Fields: c.fields}.Err()); f.Cause != c.want {
+			t.Errorf("%s: %+v, want %q", name, f, c.want)
+		}
+	}
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"time"
+
+	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/harness/agent/wire"
+)
+
+// seconds makes a duration of a guest's number, which may be anything.
+func seconds(s float64) time.Duration {
+	if !(s > 0) || s > (24*time.Hour).Seconds() {
+		return 0
+	}
+	return time.Duration(s * float64(time.Second))
+}
+
+func helloOf(r *wire.HelloReply) Hello {
+	return Hello{
+		Agent: r.GetAgent(), Release: r.GetRelease(), Version: r.GetVersion(), Machine: r.GetMachine(),
+		Hostname: r.GetHostname(), CPUs: int(r.GetCpus()), Memory: r.GetMemoryBytes(), Boot: seconds(r.GetBootSeconds()),
+		Modules: r.GetModules(), Userland: r.GetUserland(), Container: r.GetContainer(),
+	}
+}
+
+func linesOf(in []*wire.KernelLine) []KernelLine {
+	out := make([]KernelLine, 0, len(in))
+	for _, l := range in {
+		out = append(out, KernelLine{
+			Sequence: l.GetSequence(), Level: int(l.GetLevel()), Text: l.GetText(),
+			Time: time.Duration(l.GetMicroseconds()) * time.Microsecond,
+		})
+	}
+	return out
+}
+
+func probeOf(r *wire.LoadProbeReply) ProbeReport {
+	out := ProbeReport{Took: seconds(r.GetSeconds())}
+	for _, p := range r.GetPrograms() {
+		prog := Program{Name: p.GetName(), Loaded: p.GetLoaded(), Log: p.GetLog()}
+		if p.GetFailure() != nil {
+			prog.Finding = wire.ErrOf(p.GetFailure()).Finding
+		}
+		out.Programs = append(out.Programs, prog)
+	}
+	return out
+}
+
+func eventsOf(r *wire.CheckEventsReply) EventsReport {
+	out := EventsReport{Drops: r.GetDrops()}
+	for _, f := range r.GetFields() {
+		out.Fields = append(out.Fields, EventField{
+			Event: f.GetEvent(), Field: f.GetField(), Truth: f.GetTruth(), Seen: f.GetSeen(), Present: f.GetPresent(),
+		})
+	}
+	return out
+}
+
+func deedOf(r *wire.RunDeedReply) DeedReport {
+	out := DeedReport{Result: r.GetResult(), Fence: r.GetFence(), Drops: r.GetDrops(), Took: seconds(r.GetSeconds())}
+	for _, m := range r.GetMatches() {
+		out.Matches = append(out.Matches, consumer.Match{
+			Watch: m.GetWatch(), Time: time.Unix(0, m.GetUnixNano()).UTC(), Fields: m.GetFields(),
+		})
+	}
+	if r.GetFailure() != nil {
+		out.Failure = wire.ErrOf(r.GetFailure())
+	}
+	return out
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guest
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/driver/consumer/fence"
+	"github.com/mews-farm/mews/driver/consumer/sysdig"
+	"github.com/mews-farm/mews/harness/agent"
+	"github.com/mews-farm/mews/harness/agent/wire"
+	"github.com/mews-farm/mews/results/cause"
+)
+
+// StartConsumer starts a consumer with the watches that were asked for, and one of the agent's own for
+// [Agent.CheckEvents].
+func (a *Agent) StartConsumer(ctx context.Context, r *wire.StartConsumerRequest) (*wire.StartConsumerReply, error) {
+	a.busy.Lock()
+	defer a.busy.Unlock()
+	if a.session != nil {
+		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "a consumer runs already").Advise("stop it first")
+	}
+	begun := time.Now()
+	f, err := fence.In(a.State + "/fence")
+	if err != nil {
+		return nil, ours("make a directory for fences", err)
+	}
+	c, version, err := a.newConsumer(ctx, r.GetKind(), r.GetOptions(), f)
+	if err != nil {
+		return nil, err
+	}
+	watches := []consumer.Watch{a.checkWatch()}
+	for _, w := range r.GetWatches() {
+		watches = append(watches, consumer.Watch{Name: w.GetName(), Condition: w.GetCondition(), Fields: w.GetFields()})
+	}
+	if a.session, err = start(ctx, c, f, watches); err != nil {
+		return nil, err
+	}
+	return &wire.StartConsumerReply{Seconds: time.Since(begun).Seconds(), Version: version}, nil
+}
+
+// newConsumer makes a consumer of a kind.
+func (a *Agent) newConsumer(ctx context.Context, kind string, options map[string]string, f *fence.Fence) (consumer.Consumer, string, error) {
+	if len(options) > 0 {
+		return nil, "", cause.Errorf(cause.Internal, cause.FaultHarness, "consumer %s knows no options, not %q", kind, slices.Sorted(maps.Keys(options)))
+	}
+	switch kind {
+	case agent.Sysdig:
+		version, err := sysdig.Version(ctx, "")
+		if err != nil {
+			return nil, "", err
+		}
+		return sysdig.New(sysdig.Options{Fence: f}), version, nil
+	case agent.Native:
+		c, err := a.nativeConsumer()
+		return c, buildID(), err
+	}
+	return nil, "", cause.Errorf(cause.Internal, cause.FaultHarness, "no consumer is called %q", kind).Advise("%s and %s are known", agent.Native, agent.Sysdig)
+}
+
+// running is the session, or an error.
+func (a *Agent) running() (*session, error) {
+	if a.session == nil {
+		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "no consumer runs").Advise("start one first")
+	}
+	return a.session, nil
+}
+
+// StopConsumer ends the consumer after what happened until now was reported.
+func (a *Agent) StopConsumer(ctx context.Context, _ *wire.Empty) (*wire.StopConsumerReply, error) {
+	a.busy.Lock()
+	defer a.busy.Unlock()
+	s, err := a.running()
+	if err != nil {
+		return nil, err
+	}
+	a.session = nil
+	stats, err := s.stop(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &wire.StopConsumerReply{Events: stats.Events, Drops: stats.Drops, DropsBy: stats.DropsBy}, nil
+}
+
+// Fence waits until every watch reported an event that happens now.
+func (a *Agent) Fence(ctx context.Context, _ *wire.Empty) (*wire.Empty, error) {
+	a.busy.Lock()
+	defer a.busy.Unlock()
+	s, err := a.running()
+	if err != nil {
+		return nil, err
+	}
+	return &wire.Empty{}, s.wait(ctx)
+}

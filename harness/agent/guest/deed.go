@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os/exec"
+	"regexp"
+	"time"
+
+	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/harness/agent"
+	"github.com/mews-farm/mews/harness/agent/wire"
+	"github.com/mews-farm/mews/results/cause"
+	"github.com/mews-farm/mews/scenarios"
+)
+
+var deedID = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+
+// Bounds of what an acting process may say.
+const (
+	maxResult = 1 << 20
+	maxWords  = 16 << 10
+)
+
+// RunDeed does a deed in a process of its own, then fences, so that what was not reported will not be.
+func (a *Agent) RunDeed(ctx context.Context, r *wire.RunDeedRequest) (*wire.RunDeedReply, error) {
+	a.busy.Lock()
+	defer a.busy.Unlock()
+	s, err := a.running()
+	if err != nil {
+		return nil, err
+	}
+	if !deedID.MatchString(r.GetId()) {
+		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "%.100q cannot be the id of a deed", r.GetId())
+	}
+	s.begin()
+	begun := time.Now()
+	var result []byte
+	var deedErr error
+	switch r.GetContext() {
+	case agent.OnHost:
+		result, deedErr = act(exec.CommandContext(ctx, selfPath, "act"), r.GetId(), r.GetRequest())
+	case agent.InContainer:
+		result, deedErr = a.actInContainer(ctx, r.GetId(), r.GetRequest())
+	default:
+		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "a deed is done in context %s or %s, not %q", agent.OnHost, agent.InContainer, r.GetContext())
+	}
+	reply := &wire.RunDeedReply{Result: result, Seconds: time.Since(begun).Seconds()}
+	fenceErr := s.wait(ctx)
+	reply.Fence = fenceErr == nil
+	matches, dropped := s.end()
+	reply.Matches, deedErr = wireMatches(matches), errors.Join(deedErr, tooMany(dropped))
+	// A deed that failed explains a fence that was not seen sooner than the other way round.
+	if err := errors.Join(deedErr, fenceErr); err != nil {
+		reply.Failure = wire.FailureFrom(err)
+	}
+	return reply, nil
+}
+
+func tooMany(dropped int) error {
+	if dropped == 0 {
+		return nil
+	}
+	return cause.Errorf(cause.EventDrops, cause.FaultHarness, "the watches reported %d matches beyond the %d that are kept of one deed", dropped, maxWindow)
+}
+
+// act runs the acting process of a deed: it reads the deed from its standard input and answers on its
+// standard output. cmd.Env is made here, with the id that tells the deed's events from all others.
+func act(cmd *exec.Cmd, id string, request []byte) ([]byte, error) {
+	var out, words bounded
+	out.limit, words.limit = maxResult, maxWords
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(request), &out, &words
+	cmd.Dir = "/"
+	cmd.Env = append(cmd.Env, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", scenarios.EnvID+"="+id)
+	err := cmd.Run()
+	switch {
+	case err != nil:
+		return nil, cause.Errorf(cause.ScenarioBroken, cause.FaultScenario, "the process that does deed %s failed: %w", id, err).
+			With(cause.Text(words.String())...)
+	case out.over || !json.Valid(out.buf.Bytes()):
+		return nil, cause.Errorf(cause.ScenarioBroken, cause.FaultScenario, "the process that does deed %s answered %.200q, which is no result", id, out.String()).
+			With(cause.Text(words.String())...)
+	}
+	return out.buf.Bytes(), nil
+}
+
+// bounded keeps the first bytes written to it and swallows the rest, so that the writer is not blocked.
+type bounded struct {
+	buf   bytes.Buffer
+	limit int
+	over  bool
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	room := b.limit - b.buf.Len()
+	b.over = b.over || len(p) > room
+	b.buf.Write(p[:min(len(p), room)])
+	return len(p), nil
+}
+
+func (b *bounded) String() string { return b.buf.String() }
+
+func wireMatches(in []consumer.Match) []*wire.Match {
+	out := make([]*wire.Match, 0, len(in))
+	for _, m := range in {
+		fields := make(map[string]string, len(m.Fields))
+		for k, v := range m.Fields {
+			fields[wire.Text(k)] = wire.Text(v)
+		}
+		out = append(out, &wire.Match{Watch: m.Watch, UnixNano: m.Time.UnixNano(), Fields: fields})
+	}
+	return out
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/results/cause"
+)
+
+// Hello is what a guest says of itself.
+type Hello struct {
+	Agent     string        // build id of the agent
+	Release   string        // uname -r
+	Version   string        // uname -v
+	Machine   string        // uname -m
+	Hostname  string        // uname -n
+	CPUs      int           // CPUs online
+	Memory    uint64        // bytes of memory that the kernel manages
+	Boot      time.Duration // from the kernel's start until the agent served
+	Modules   []string      // modules loaded from the initramfs, in order
+	Userland  string        // VERSION or PRETTY_NAME of the userland's os-release; empty without that disk
+	Container bool          // the disk with the container image is mounted
+}
+
+// KernelLine is one record of the kernel's log.
+type KernelLine struct {
+	Sequence uint64        // number of the record; rises by one
+	Level    int           // 0 emergency to 7 debug
+	Time     time.Duration // since the kernel's start
+	Text     string        // one line, control characters escaped by the kernel
+}
+
+// Dmesg is a part of the kernel's log.
+type Dmesg struct {
+	Lines []KernelLine
+	Next  uint64 // where the next call goes on
+	Lost  uint64 // records that were overwritten before they could be read
+}
+
+// Module is a kernel module to load.
+type Module struct {
+	Name   string    // as in /proc/modules
+	Image  io.Reader // the .ko file, not compressed
+	Params string    // parameters, as insmod takes them
+	Device string    // prefix of the device nodes it must make, one per CPU ("scap" for /dev/scap0); empty: none are expected
+}
+
+// ModuleReport says how the load of a module went.
+type ModuleReport struct {
+	Name          string        // as in /proc/modules
+	Took          time.Duration // finit_module alone
+	Devices       int           // device nodes found
+	APIVersion    string        // "8.0.2" as the driver answers; empty without devices or with a driver older than API versions
+	SchemaVersion string        // likewise
+	Dmesg         []KernelLine  // what the kernel logged meanwhile
+}
+
+// ProbeReport says how the load of the CO-RE probe went, program by program.
+type ProbeReport struct {
+	Took     time.Duration
+	Programs []Program // sorted by name
+}
+
+// Program is one eBPF program of a probe.
+type Program struct {
+	Name    string
+	Loaded  bool
+	Finding cause.Finding // why it is not loaded; zero when it is
+	Log     string        // what the verifier said; may be long
+}
+
+// The consumers that an agent can start.
+const (
+	Native = "native" // ours, on the CO-RE probe of LoadProbe
+	Sysdig = "sysdig" // the userland's sysdig, on the module of LoadModule
+)
+
+// ConsumerSpec says what to watch, and with what.
+type ConsumerSpec struct {
+	Kind    string // Native or Sysdig
+	Watches []consumer.Watch
+	Options map[string]string // by kind; an unknown one is an error
+}
+
+// ConsumerReport says how the start of a consumer went.
+type ConsumerReport struct {
+	Took    time.Duration // until capturing was proven by the first fence
+	Version string        // as the consumer names it
+}
+
+// Where a deed is done.
+const (
+	OnHost      = "host"
+	InContainer = "container"
+)
+
+// Deed is something that an agent shall do while the consumer watches.
+type Deed struct {
+	ID      string          // MEWS_ID in the environment of the process that does it: [A-Za-z0-9-], at most 64 bytes
+	Context string          // OnHost or InContainer
+	Request json.RawMessage // what scenarios.Act reads
+}
+
+// DeedReport says what came of a deed.
+type DeedReport struct {
+	Result  json.RawMessage  // what scenarios.Act wrote; empty when the process did not get that far
+	Matches []consumer.Match // of every watch, from the start of the deed to the fence after it; no fences among them
+	Fence   bool             // every watch reported the fence after the deed: silence before it is proven
+	Drops   uint64           // events lost so far, as far as the consumer can tell while it runs
+	Took    time.Duration    // the deed alone
+	Failure error            // why the deed could not be done or the fence was not seen; nil when all went well
+}
+
+// EventField is what the consumer said about a known event, beside what really happened.
+type EventField struct {
+	Event   string // "exec" or "open"
+	Field   string // the Falco field
+	Truth   string // what the agent did
+	Seen    string // what the consumer reported
+	Present bool   // the consumer reported the field at all
+}
+
+// EventsReport is the result of [Client.CheckEvents].
+type EventsReport struct {
+	Fields []EventField
+	Drops  uint64 // events lost so far
+}
+
+// Err says what is wrong with the events: nil when every field that was looked at was seen as it really was.
+func (r EventsReport) Err() error {
+	var wrong []cause.Evidence
+	for _, f := range r.Fields {
+		switch {
+		case !f.Present:
+			wrong = append(wrong, cause.Evidence{Text: fmt.Sprintf("%s: %s is lacking, it was %q", f.Event, f.Field, f.Truth)})
+		case f.Seen != f.Truth:
+			wrong = append(wrong, cause.Evidence{Text: fmt.Sprintf("%s: %s = %q, it was %q", f.Event, f.Field, f.Seen, f.Truth)})
+		}
+	}
+	switch {
+	case len(r.Fields) == 0:
+		return cause.Errorf(cause.Internal, cause.FaultHarness, "the check of the events' content checked nothing")
+	case len(wrong) > 0:
+		return cause.Failf(cause.EventFieldWrong, cause.FaultDriver, "%d of %d event fields are wrong", len(wrong), len(r.Fields)).With(wrong...)
+	}
+	return nil
+}

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/harness/agent"
+	"github.com/mews-farm/mews/harness/live"
+	"github.com/mews-farm/mews/harness/machine"
+	"github.com/mews-farm/mews/kernels"
+	"github.com/mews-farm/mews/results"
+	"github.com/mews-farm/mews/results/cause"
+	"github.com/mews-farm/mews/scenarios"
+)
+
+// Stages lists what a cell goes through, in order.
+func Stages() []string {
+	return []string{results.StageResolve, results.StageBuild, results.StageInspect, results.StageBoot,
+		results.StageLoad, results.StageEvents, results.StageScenarios, results.StageUnload}
+}
+
+// Built is a driver ready to be loaded.
+type Built struct {
+	Name   string                        // of the module in /proc/modules; empty for a probe
+	Path   string                        // of the module; empty for a probe
+	Device string                        // prefix of its device nodes; empty for a probe
+	Open   func() (io.ReadCloser, error) // the module; nil for a probe, which the agent carries
+	Note   string                        // what is worth knowing of the build: compiler, duration, cached
+}
+
+// Parts makes what a cell consists of. All of it is kept by content, and asked for by several cells at once.
+type Parts interface {
+	// Kernel unpacks the boot files of a kernel.
+	Kernel(ctx context.Context, r *kernels.Resolved) (*kernels.Files, error)
+	// Initramfs makes the archive that boots it to our agent.
+	Initramfs(ctx context.Context, f *kernels.Files) (path string, err error)
+	// Disks makes the userland and the container image.
+	Disks(ctx context.Context, c *Cell) ([]machine.Disk, error)
+	// Source fetches the driver's source.
+	Source(ctx context.Context, c *Cell) error
+	// Build builds the driver for the kernel; its log goes to dir.
+	Build(ctx context.Context, c *Cell, f *kernels.Files, dir string) (*Built, error)
+	// Inspect checks what was built, without loading it.
+	Inspect(c *Cell, f *kernels.Files, b *Built) (note string, err error)
+}
+
+// Recorder keeps what a cell comes to, as it comes: when a method returns nil, its record is on disk.
+type Recorder interface {
+	Start(stage string) error
+	Stage(results.Stage) error // replaces an earlier one of that name, which stays among the cell's attempts
+	Scenario(results.Scenario) error
+	Alerts(scenario, side string, alerts []scenarios.Alert) error
+	Dir() string // for logs
+}
+
+// cellRun is one cell on its way from packages to verdict.
+type cellRun struct {
+	*Cell
+	parts   Parts
+	starter machine.Starter
+	patient Patience
+	memory  int // MiB a guest
+	rec     Recorder
+	view    live.View
+
+	files  *kernels.Files
+	disks  []machine.Disk
+	built  *Built
+	second bool          // this is the cross-check of a kernel's death
+	first  results.Stage // what it is compared with
+	last   results.Stage // the stage that ended last
+}
+
+// broken is a record that could not be written: the run cannot go on with its verdicts unkept.
+type broken struct{ error }
+
+func (b broken) Unwrap() error { return b.error }
+
+// stage runs one stage, records it, and reports whether the cell goes on.
+func (c *cellRun) stage(ctx context.Context, name string, do func() (note string, err error)) error {
+	if ctx.Err() != nil {
+		return cancelled(ctx)
+	}
+	c.view.Start(c.ID, name)
+	if err := c.rec.Start(name); err != nil {
+		return broken{err}
+	}
+	began := time.Now()
+	note, err := do()
+	if err != nil && ctx.Err() != nil {
+		err = cancelled(ctx)
+	}
+	if err != nil && c.second {
+		err = c.compare(name, err)
+	}
+	s := results.EndStage(name, began, time.Now(), err)
+	s.Note = note
+	c.last = s
+	detail := note
+	if err != nil {
+		detail = string(s.Cause) + ": " + s.Evidence[0].Text
+	}
+	c.view.End(c.ID, name, s.State, detail)
+	if werr := c.rec.Stage(s); werr != nil {
+		return broken{werr}
+	}
+	return err
+}
+
+// run takes the cell as far as it goes. The verdict is in the record; the error is only of a record that could
+// not be written.
+func (c *cellRun) run(ctx context.Context) error {
+	err := c.prepare(ctx)
+	if err == nil {
+		err = c.fly(ctx)
+		if suspicious(err) && ctx.Err() == nil {
+			err = c.again(ctx)
+		}
+	}
+	if b := (broken{}); errors.As(err, &b) {
+		return b.error
+	}
+	c.view.Done(c.ID, cause.Of(err).State)
+	return nil
+}
+
+// prepare does what needs no guest.
+func (c *cellRun) prepare(ctx context.Context) error {
+	err := c.stage(ctx, results.StageResolve, func() (string, error) {
+		if c.Err != nil {
+			return "", c.Err
+		}
+		if c.Denied != nil {
+			return "", c.Denied
+		}
+		err := c.parts.Source(ctx, c.Cell)
+		if err != nil {
+			return "", err
+		}
+		if c.files, err = c.parts.Kernel(ctx, c.Resolved); err != nil {
+			return "", err
+		}
+		c.disks, err = c.parts.Disks(ctx, c.Cell)
+		return fmt.Sprintf("%s %s of %s", c.Resolved.Image[0].Name, c.Resolved.PackageVersion, c.Resolved.Suite), err
+	})
+	if err != nil {
+		return err
+	}
+	err = c.stage(ctx, results.StageBuild, func() (note string, err error) {
+		if c.built, err = c.parts.Build(ctx, c.Cell, c.files, c.rec.Dir()); err != nil {
+			return "", err
+		}
+		return c.built.Note, nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.stage(ctx, results.StageInspect, func() (string, error) { return c.parts.Inspect(c.Cell, c.files, c.built) })
+}
+
+// fly does what needs a guest, from a cold boot.
+func (c *cellRun) fly(ctx context.Context) error {
+	var g *guest
+	err := c.stage(ctx, results.StageBoot, func() (string, error) {
+		initrd, err := c.parts.Initramfs(ctx, c.files)
+		if err != nil {
+			return "", err
+		}
+		spec := machine.Spec{
+			Name: c.ID, Kernel: c.files.Image, Initrd: initrd, MemoryMiB: c.memory, Disks: c.disks, Dir: c.rec.Dir(),
+		}
+		tries := 1
+		for ; ; tries++ {
+			g, err = boot(ctx, c.starter, c.patient, spec, c.files.Kernel)
+			// Nothing was done yet in a guest without a clock, so that another boot hides nothing.
+			if !errors.Is(err, errClock) || tries == 3 {
+				break
+			}
+			c.view.Note(fmt.Sprintf("%s: %v; booting again", c.ID, err))
+		}
+		if err != nil {
+			return "", err
+		}
+		note := fmt.Sprintf("agent served %.1f s after the kernel's start", g.c.Hello().Boot.Seconds())
+		if tries > 1 {
+			note += fmt.Sprintf(", at boot %d: the clocks of those before ran wild", tries)
+		}
+		return note, nil
+	})
+	if err != nil {
+		return err
+	}
+	defer g.stop()
+	defer g.keepLogs(c.patient)
+	call := func(limit time.Duration, f func(context.Context) error) error {
+		cctx, cancel := context.WithTimeout(ctx, c.patient.of(limit))
+		defer cancel()
+		return g.blame(ctx, c.patient, f(cctx))
+	}
+
+	if err := c.stage(ctx, results.StageLoad, func() (note string, err error) {
+		err = call(startLimit, func(ctx context.Context) error { note, err = c.load(ctx, g); return err })
+		return note, err
+	}); err != nil {
+		return err
+	}
+	if err := c.stage(ctx, results.StageEvents, func() (note string, err error) {
+		err = call(startLimit, func(ctx context.Context) error {
+			r, err := g.c.StartConsumer(ctx, c.consumer(c.batches()[0]))
+			note = fmt.Sprintf("%s captured after %.1f s", r.Version, r.Took.Seconds())
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+		return note, call(deedLimit, func(ctx context.Context) error {
+			r, err := g.c.CheckEvents(ctx)
+			if err != nil {
+				return err
+			}
+			return r.Err()
+		})
+	}); err != nil {
+		return err
+	}
+	if err := c.stage(ctx, results.StageScenarios, func() (string, error) {
+		return c.scenarios(call, g)
+	}); err != nil {
+		return err
+	}
+	return c.stage(ctx, results.StageUnload, func() (note string, err error) {
+		err = call(startLimit, func(ctx context.Context) error { note, err = c.unload(ctx, g); return err })
+		return note, err
+	})
+}
+
+func (c *cellRun) load(ctx context.Context, g *guest) (string, error) {
+	if c.built.Open == nil {
+		g.driver = "bpf_prog_"
+		r, err := g.c.LoadProbe(ctx)
+		if err != nil {
+			return "", err
+		}
+		return loaded(r)
+	}
+	f, err := c.built.Open()
+	if err != nil {
+		return "", cause.Errorf(cause.Internal, cause.FaultHarness, "open the built module: %w", err)
+	}
+	defer f.Close()
+	g.driver = "[" + c.built.Name + "]"
+	r, err := g.c.LoadModule(ctx, agent.Module{Name: c.built.Name, Image: f, Device: c.built.Device})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d device nodes, API %s, schema %s", r.Devices, or(r.APIVersion, "unversioned"), or(r.SchemaVersion, "unversioned")), nil
+}
+
+// loaded is nil if every program that this kernel can have is loaded. One whose types the kernel lacks is left out and
+// named: whether the driver is blind without it is for the scenarios to show, which do the deed all the same. Of the
+// others the worst counts, not the first.
+func loaded(r agent.ProbeReport) (string, error) {
+	var worst *cause.Err
+	var without []string
+	for _, p := range r.Programs {
+		switch {
+		case p.Loaded:
+		case p.Finding.State == cause.Unsupported:
+			without = append(without, p.Name)
+		case worst == nil || p.Finding.State == cause.Fail && worst.State != cause.Fail:
+			worst = &cause.Err{Finding: p.Finding, What: "program " + p.Name + " is not loaded"}
+		}
+	}
+	if worst != nil {
+		return "", worst
+	}
+	note := fmt.Sprintf("%d programs in %.1f s", len(r.Programs)-len(without), r.Took.Seconds())
+	if len(without) > 0 {
+		note += "; without " + strings.Join(without, ", ") + ", whose types this kernel lacks"
+	}
+	if len(r.Programs) == len(without) {
+		return "", cause.Failf(cause.NoEvents, cause.FaultDriver, "no program of the probe is loaded")
+	}
+	return note, nil
+}
+
+func (c *cellRun) unload(ctx context.Context, g *guest) (string, error) {
+	var err error
+	if c.built.Open == nil {
+		err = g.c.UnloadProbe(ctx)
+	} else {
+		_, err = g.c.UnloadModule(ctx, c.built.Name)
+	}
+	if err != nil {
+		return "", err
+	}
+	lines, err := g.kernelLog(ctx)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d lines of kernel log, none a complaint", len(lines)), complaints(lines, g.m.Console().Splats())
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+// consumer says what to watch for: one watch a rule, with the fields of all the scenarios that are about it.
+func (c *cellRun) consumer(batch []scenarios.Scenario) agent.ConsumerSpec {
+	spec := agent.ConsumerSpec{Kind: c.Consumer.Kind.V}
+	for _, s := range batch {
+		r := c.Rules[s.Rule]
+		i := slices.IndexFunc(spec.Watches, func(w consumer.Watch) bool { return w.Name == r.Name })
+		if i < 0 {
+			i = len(spec.Watches)
+			spec.Watches = append(spec.Watches, consumer.Watch{Name: r.Name, Condition: r.Expr.String(), Fields: r.Fields()})
+		}
+		w := &spec.Watches[i]
+		for _, f := range slices.Sorted(fieldsOf(s)) {
+			if !slices.Contains(w.Fields, f) {
+				w.Fields = append(w.Fields, f)
+			}
+		}
+	}
+	return spec
+}
+
+// maxRules is how many rules one start of sysdig can watch for. It takes a process for each, and Falco's module lets
+// five processes read events at a time (max_consumers in driver/main.c): the fifth is of the agent's own check.
+const maxRules = 4
+
+// batches are the cell's scenarios, in their order, as the consumer can watch for them: one start of it each. There is
+// always a first one.
+func (c *cellRun) batches() [][]scenarios.Scenario {
+	if c.Consumer.Kind.V != agent.Sysdig {
+		return [][]scenarios.Scenario{c.Scenarios}
+	}
+	out := [][]scenarios.Scenario{nil}
+	var watched []string // rules of the last batch
+	for _, s := range c.Scenarios {
+		if !slices.Contains(watched, s.Rule) {
+			if len(watched) == maxRules {
+				out, watched = append(out, nil), nil
+			}
+			watched = append(watched, s.Rule)
+		}
+		out[len(out)-1] = append(out[len(out)-1], s)
+	}
+	return out
+}

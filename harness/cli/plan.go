@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mews-farm/mews/harness"
+	"github.com/mews-farm/mews/results"
+)
+
+func newPlan(s Streams) *cobra.Command {
+	var f selectFlags
+	var output string
+	c := &cobra.Command{
+		Use:   "plan",
+		Short: "Show the cells that run would judge, and start nothing",
+		Long: `plan resolves the matrix against the package indexes and shows each cell: the exact kernel, the driver
+and its version, the consumer and the scenarios. A kernel that cannot be resolved is shown with the reason,
+and plan then exits 3.`,
+		Example: `  mews plan
+  mews plan --profile control -o json
+  mews plan --kernel 'debian:6.12.*-cloud-amd64' --driver mews-modern`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if output != "table" && output != "json" {
+				return fmt.Errorf("--output %s: table or json is to be had", output)
+			}
+			e, err := open(f, "", warnTo(s.Err))
+			if err != nil {
+				return err
+			}
+			plan, err := e.plan(c.Context())
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				err = encode(s.Out, output, declare(plan))
+			} else {
+				err = printPlan(s, plan)
+			}
+			if err != nil {
+				return err
+			}
+			for _, cell := range plan.Cells {
+				if cell.Err != nil {
+					return &exitError{code: results.ExitLacking}
+				}
+			}
+			return nil
+		},
+	}
+	f.add(c)
+	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	return c
+}
+
+func printPlan(s Streams, p *harness.Plan) error {
+	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "KERNEL\tPACKAGE\tDRIVER\tVERSION\tVARIANT\tCONSUMER\tSCENARIOS")
+	var trouble, impossible []string
+	for _, c := range p.Cells {
+		kernel, driver := c.Label()
+		pkg := "-"
+		if c.Resolved != nil {
+			pkg = c.Resolved.PackageVersion
+		}
+		if c.Err != nil {
+			pkg = "error"
+			if t := kernel + ": " + c.Err.Error(); len(trouble) == 0 || trouble[len(trouble)-1] != t {
+				trouble = append(trouble, t)
+			}
+		}
+		names := make([]string, len(c.Scenarios))
+		for i, sc := range c.Scenarios {
+			names[i] = sc.Name
+		}
+		if c.Denied != nil {
+			names = []string{"unsupported: " + string(c.Denied.Cause)}
+			if t := fmt.Sprintf("%s: %s", c.Denied.Cause, c.Denied); !slices.Contains(impossible, t) {
+				impossible = append(impossible, t)
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", kernel, pkg, driver, c.Version, c.Driver.Variant.V, c.Driver.Consumer.V, strings.Join(names, ","))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, t := range impossible {
+		fmt.Fprintln(s.Out, "unsupported, "+t)
+	}
+	for _, t := range trouble {
+		fmt.Fprintln(s.Err, "mews: "+t)
+	}
+	cells := "cells"
+	if len(p.Cells) == 1 {
+		cells = "cell"
+	}
+	_, err := fmt.Fprintf(s.Out, "%d %s\n", len(p.Cells), cells)
+	return err
+}
+
+// declare turns a plan into the cells that its run will have to answer for.
+func declare(p *harness.Plan) []results.Cell {
+	var out []results.Cell
+	for _, c := range p.Cells {
+		r := results.Cell{
+			ID:     c.ID,
+			Kernel: results.Kernel{Distro: c.Kernel.Distro.V, Release: c.Kernel.Name},
+			Driver: results.Driver{Name: c.Driver.Name, Variant: c.Driver.Variant.V, Version: c.Version, Consumer: c.Driver.Consumer.V},
+			Lane:   "boot",
+			Declared: results.Declared{
+				Stages: harness.Stages(),
+			},
+		}
+		if c.Resolved != nil {
+			r.Kernel = results.Kernel(c.Resolved.Kernel)
+		}
+		for _, s := range c.Scenarios {
+			r.Declared.Scenarios = append(r.Declared.Scenarios, s.Name)
+		}
+		out = append(out, r)
+	}
+	return out
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mews-farm/mews/harness"
+	"github.com/mews-farm/mews/harness/live"
+	"github.com/mews-farm/mews/harness/machine/qemu"
+	"github.com/mews-farm/mews/harness/machine/qemu/accel"
+	"github.com/mews-farm/mews/harness/parts"
+	"github.com/mews-farm/mews/results"
+	"github.com/mews-farm/mews/results/rundir"
+)
+
+func newRun(s Streams) *cobra.Command {
+	var f selectFlags
+	var out, resume string
+	var jobs, memory int
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Boot the kernels, load the drivers, replay the attacks, and judge",
+		Long: `run takes every cell of a profile (kernel x driver) from packages to a verdict: it fetches and verifies the
+packages, builds the driver, boots the kernel, loads the driver, checks what its events say, does each attack and
+its harmless twin, and unloads. It writes run.json, junit.xml, summary.md, report.html and each cell's logs.`,
+		Example: `  mews run
+  mews run --profile control
+  mews run --kernel 'debian:6.12.*-cloud-amd64' --driver mews-modern --scenario 'openat2-*'
+  mews run --offline --out out/again
+  mews run --resume out/20261121-2200-k3f9`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if jobs < 1 {
+				return fmt.Errorf("--jobs %d: at least one cell must run at once", jobs)
+			}
+			if out != "" && resume != "" {
+				return errors.New("--out and --resume both name the run directory: give one")
+			}
+			return run(c.Context(), s, f, runOptions{out, resume, jobs, memory})
+		},
+	}
+	f.add(c)
+	c.Flags().StringVar(&out, "out", "", "the run directory (default out/<run id>)")
+	c.Flags().StringVar(&resume, "resume", "", "go on with the run in this `directory`, with the flags it was begun with: cells that have a verdict are kept")
+	c.Flags().IntVar(&jobs, "jobs", runtime.NumCPU(), "cells that run at once")
+	c.Flags().IntVar(&memory, "memory", 640, "memory of a guest in `MiB`; the emulator needs about 200 more")
+	return c
+}
+
+type runOptions struct {
+	out, resume  string
+	jobs, memory int
+}
+
+func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
+	agent, err := agentBinary()
+	if err != nil {
+		return err
+	}
+	view := live.New(s.Out)
+	w := &warnings{view: view}
+	e, err := open(f, agent, w.add)
+	if err != nil {
+		view.Abort()
+		return err
+	}
+	began := time.Now()
+	view.Note("resolving kernels and packages")
+	plan, err := e.plan(ctx)
+	if err != nil {
+		view.Abort()
+		return err
+	}
+	acc, err := accelerator(ctx, e.shop, plan)
+	if err != nil {
+		view.Abort()
+		return err
+	}
+	view.Note("accelerator: " + acc.Name() + " (" + acc.Reason + ")")
+
+	dir, todo, err := runDir(o, plan, results.Run{
+		ID: results.NewID(began), Profile: plan.Profile, Started: began.UTC(), Warnings: w.list(), Cells: declare(plan),
+		Host: results.Host{Accelerator: acc.Name(), AcceleratorReason: acc.Reason, CPUs: runtime.NumCPU(), OS: osName(), QEMU: qemuVersion(ctx)},
+	})
+	if err != nil {
+		view.Abort()
+		return err
+	}
+	w.keep(dir.Warn)
+	for _, c := range todo {
+		kernel, driver := c.Label()
+		view.Cell(live.Row{ID: c.ID, Kernel: kernel, Driver: driver, Stages: harness.Stages()})
+	}
+	runner := &harness.Runner{
+		Parts: e.shop, Starter: qemu.Starter{Accel: acc}, Patience: harness.Patience(acc.Scale(time.Second).Seconds()),
+		MemoryMiB: o.memory, Jobs: o.jobs,
+		Recorder: func(cell string) harness.Recorder { return recorder{dir, cell} },
+		View:     view,
+	}
+	runErr := runner.Run(ctx, todo)
+	rec, err := dir.Finish()
+	if err = errors.Join(err, view.Close(rec)); err != nil {
+		return &exitError{results.ExitLacking, errors.Join(runErr, err)}
+	}
+	fmt.Fprintf(s.Out, "report: %s\n", filepath.Join(dir.Path(), rundir.ReportFile))
+	switch {
+	case harness.Interrupted(runErr):
+		return &exitError{exitInterrupted, fmt.Errorf("interrupted; the record is complete as far as it came; go on with the same flags and --resume %s", dir.Path())}
+	case runErr != nil:
+		return &exitError{results.ExitLacking, runErr}
+	}
+	if code := results.ExitCode(rec); code != results.ExitExpected {
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+// runDir makes the directory of a new run, or opens that of one to go on with, and says which cells are to be run.
+func runDir(o runOptions, plan *harness.Plan, run results.Run) (*rundir.Dir, []*harness.Cell, error) {
+	if o.resume != "" {
+		path, err := filepath.Abs(o.resume)
+		if err != nil {
+			return nil, nil, err
+		}
+		dir, done, err := rundir.Reopen(path, run.Cells)
+		todo := slices.DeleteFunc(slices.Clone(plan.Cells), func(c *harness.Cell) bool { return slices.Contains(done, c.ID) })
+		return dir, todo, err
+	}
+	if o.out == "" {
+		o.out = filepath.Join("out", run.ID)
+	}
+	// The sandbox and the emulator see other roots and folders than this process.
+	path, err := filepath.Abs(o.out)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir, err := rundir.Create(path, run)
+	return dir, plan.Cells, err
+}
+
+// accelerator probes with the first kernel that can be had. Where none can, nothing will boot either.
+func accelerator(ctx context.Context, shop *parts.Workshop, p *harness.Plan) (qemu.Accel, error) {
+	for _, c := range p.Cells {
+		if c.Err != nil {
+			continue
+		}
+		files, err := shop.Kernel(ctx, c.Resolved)
+		if err != nil {
+			continue // the cell will say so
+		}
+		return accel.Prober{Kernel: files.Image, CacheDir: shop.Dir}.Probe(ctx)
+	}
+	if err := context.Cause(ctx); err != nil {
+		return qemu.Accel{}, err
+	}
+	return qemu.Accel{Reason: "KVM not tried: no kernel could be had to try it with"}, nil
+}
+
+func osName() string {
+	data, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return runtime.GOOS
+	}
+	for line := range strings.Lines(string(data)) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); ok {
+			return strings.Trim(v, `"`)
+		}
+	}
+	return runtime.GOOS
+}
+
+// qemuVersion is the first line of QEMU's own answer, or empty: its absence is the boot stage's to report.
+func qemuVersion(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, qemu.Program, "--version").Output()
+	if err != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimPrefix(line, "QEMU emulator version ")
+}
+
+// warnings shows each warning once, and hands those that came before there was a run directory to it.
+type warnings struct {
+	mu   sync.Mutex
+	view live.View
+	seen []string
+	to   func(string) error
+}
+
+func (w *warnings) add(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if slices.Contains(w.seen, text) {
+		return
+	}
+	w.seen = append(w.seen, text)
+	w.view.Warn(text)
+	if w.to != nil {
+		if err := w.to(text); err != nil {
+			w.view.Warn(fmt.Sprintf("that warning is not in the record: %v", err))
+		}
+	}
+}
+
+func (w *warnings) list() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.seen)
+}
+
+func (w *warnings) keep(to func(string) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.to = to
+}

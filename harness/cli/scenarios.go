@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mews-farm/mews/results"
+	"github.com/mews-farm/mews/scenarios"
+)
+
+func newScenarios(s Streams) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "scenarios",
+		Short: "List, show and check the attacks",
+		Example: `  mews scenarios list
+  mews scenarios show drop-and-execute
+  mews scenarios lint`,
+	}
+	c.AddCommand(
+		&cobra.Command{
+			Use: "list", Short: "List the attacks and the rules they must fire", Args: cobra.NoArgs,
+			Example: "  mews scenarios list",
+			RunE:    func(*cobra.Command, []string) error { return listScenarios(s) },
+		},
+		&cobra.Command{
+			Use: "show NAME", Short: "Show an attack, its twin and its rule", Args: cobra.ExactArgs(1),
+			Example: "  mews scenarios show openat2-read-sensitive",
+			RunE:    func(_ *cobra.Command, args []string) error { return showScenario(s, args[0]) },
+		},
+		&cobra.Command{
+			Use: "lint", Short: "Check every attack: rule, owner, reason, twin of the same shape", Args: cobra.NoArgs,
+			Example: "  mews scenarios lint",
+			RunE:    func(*cobra.Command, []string) error { return lintScenarios(s) },
+		},
+	)
+	return c
+}
+
+func listScenarios(s Streams) error {
+	cat, err := scenarios.Builtin()
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tCONTEXT\tRULE\tOWNER")
+	for _, sc := range cat.All() {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", sc.Name, sc.Context, sc.Rule, sc.Owner)
+	}
+	return w.Flush()
+}
+
+func showScenario(s Streams, name string) error {
+	cat, err := scenarios.Builtin()
+	if err != nil {
+		return err
+	}
+	sc, err := cat.Get(name)
+	if err != nil {
+		return err
+	}
+	set, err := scenarios.Rules()
+	if err != nil {
+		return err
+	}
+	rule, err := set.Rule(sc.Rule)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.Out, "%s (%s)\n\n%s\n\nwhy:    %s\nowner:  %s\nmitre:  %s\nrule:   %s (%s)\n", sc.Name, sc.Context, strings.TrimSpace(sc.Description),
+		strings.TrimSpace(sc.Why), sc.Owner, strings.Join(sc.MITRE, ", "), rule.Name, rule.Priority)
+	for _, side := range []struct {
+		name  string
+		steps []scenarios.Step
+	}{{"attack", sc.Attack}, {"twin", sc.Twin}} {
+		fmt.Fprintf(s.Out, "\n%s:\n", side.name)
+		for _, st := range side.steps {
+			a, err := st.Action()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(s.Out, "  %-5s %+v\n", a.Kind(), a)
+		}
+	}
+	_, err = fmt.Fprintf(s.Out, "\ncondition, lists and macros expanded:\n  %s\n", rule.Expr)
+	return err
+}
+
+func lintScenarios(s Streams) error {
+	cat, err := scenarios.Builtin()
+	if err != nil {
+		return err
+	}
+	if errs := cat.Lint(); len(errs) > 0 {
+		return &exitError{results.ExitFellShort, errors.Join(errs...)}
+	}
+	_, err = fmt.Fprintf(s.Out, "%d scenarios, nothing to complain of\n", len(cat.All()))
+	return err
+}

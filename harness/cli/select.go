@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/mews-farm/mews/harness"
+)
+
+// selectFlags are the flags that choose cells; run and plan share them.
+type selectFlags struct {
+	file    string
+	offline bool
+	sel     harness.Selection
+}
+
+func (f *selectFlags) add(c *cobra.Command) {
+	c.Flags().StringVarP(&f.file, "file", "f", "matrix.yaml", "the matrix")
+	c.Flags().StringVar(&f.sel.Profile, "profile", "", "the profile to run (default "+harness.Default+"; none is needed beside both --kernel and --driver)")
+	c.Flags().StringSliceVar(&f.sel.Kernels, "kernel", nil, "only kernels that match: `[distro:]release`, with globs, or a name of the matrix")
+	c.Flags().StringSliceVar(&f.sel.Drivers, "driver", nil, "only drivers that match this `glob`")
+	c.Flags().StringSliceVar(&f.sel.Scenarios, "scenario", nil, "only scenarios that match this `glob`")
+	c.Flags().BoolVar(&f.offline, "offline", false, "use the archive alone; touch no network")
+}

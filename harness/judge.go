@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"maps"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/harness/agent"
+	"github.com/mews-farm/mews/internal/splat"
+	"github.com/mews-farm/mews/results"
+	"github.com/mews-farm/mews/results/cause"
+	"github.com/mews-farm/mews/scenarios"
+)
+
+// fieldsOf are the fields that a verdict on s needs beside those of the rule: who did it, and what is expected.
+func fieldsOf(s scenarios.Scenario) iter.Seq[string] {
+	want := maps.Clone(s.Expect.Fields)
+	if want == nil {
+		want = map[string]string{}
+	}
+	want["proc.env"], want["proc.exepath"] = "", ""
+	return maps.Keys(want)
+}
+
+// scenarios does every attack and its twin, batch by batch, the first under the consumer that runs already. A scenario
+// that falls short does not keep the others from their verdicts; the stage is as bad as the worst of them.
+func (c *cellRun) scenarios(call call, g *guest) (string, error) {
+	var sum tally
+	for i, batch := range c.batches() {
+		if i > 0 {
+			if err := call(startLimit, func(ctx context.Context) error {
+				_, err := g.c.StartConsumer(ctx, c.consumer(batch))
+				return err
+			}); err != nil {
+				return "", err
+			}
+		}
+		if err := c.batch(call, g, batch, &sum); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("%d of %d as expected; %d events, %d drops", sum.passed, len(c.Scenarios), sum.events, sum.drops), sum.worst
+}
+
+// call is a call of the agent, within a limit.
+type call func(limit time.Duration, f func(context.Context) error) error
+
+// tally is what the batches came to until now.
+type tally struct {
+	passed        int
+	events, drops uint64
+	worst         error
+}
+
+// batch does the scenarios of one, ends the watch, and judges. Nothing is judged before the consumer's totals are
+// known: where events were dropped, a silence proves nothing. The drops of another batch say nothing about this one.
+func (c *cellRun) batch(call call, g *guest, batch []scenarios.Scenario, sum *tally) error {
+	seen := make([]scenarios.Observation, len(batch))
+	for i, s := range batch {
+		var err error
+		if seen[i], err = c.observe(call, g, s); err != nil {
+			return err
+		}
+	}
+	var total consumer.Stats
+	if err := call(startLimit, func(ctx context.Context) (err error) {
+		total, err = g.c.StopConsumer(ctx)
+		return err
+	}); err != nil {
+		return err
+	}
+	sum.events += total.Events
+	sum.drops += total.Drops
+	for i, s := range batch {
+		seen[i].Drops += total.Drops
+		v := scenarios.Judge(s, seen[i])
+		r := results.Scenario{Name: s.Name, Finding: v.Finding, Rule: s.Rule, Fired: v.Fired, TwinFired: v.TwinFired, Fields: v.Fields}
+		if err := c.rec.Scenario(r); err != nil {
+			return broken{err}
+		}
+		if v.State == cause.Pass {
+			sum.passed++
+		} else if e := (&cause.Err{Finding: v.Finding, What: "scenario " + s.Name}); sum.worst == nil || v.State == cause.Fail && cause.Of(sum.worst).State != cause.Fail {
+			sum.worst = e
+		}
+	}
+	return nil
+}
+
+// observe does one scenario's twin and its attack. The error is of a guest that was lost, not of a rule that kept silent.
+func (c *cellRun) observe(call call, g *guest, s scenarios.Scenario) (scenarios.Observation, error) {
+	o := scenarios.Observation{AttackID: scenarios.NewID(), TwinID: scenarios.NewID()}
+	for _, side := range []struct {
+		name   string
+		id     string
+		deed   func(id string, vars map[string]string) (scenarios.Deed, error)
+		done   *error
+		fence  *bool
+		alerts *[]scenarios.Alert
+	}{
+		{"twin", o.TwinID, s.TwinDeed, &o.TwinDone, &o.TwinFence, &o.TwinAlerts},
+		{"attack", o.AttackID, s.AttackDeed, &o.AttackDone, &o.AttackFence, &o.AttackAlerts},
+	} {
+		deed, err := side.deed(side.id, nil)
+		if err != nil {
+			return o, err
+		}
+		req, err := json.Marshal(deed)
+		if err != nil {
+			return o, err
+		}
+		var rep agent.DeedReport
+		if err := call(deedLimit, func(ctx context.Context) error {
+			rep, err = g.c.RunDeed(ctx, agent.Deed{ID: side.id, Context: string(deed.Context), Request: req})
+			return err
+		}); err != nil {
+			return o, err
+		}
+		*side.done, *side.fence = deedDone(rep, s.Needs.Syscalls), rep.Fence
+		if cause.Of(rep.Failure).Cause == cause.EventDrops {
+			o.Drops++ // more matches than are kept: the alert that decides may be among the rest
+		}
+		for _, m := range rep.Matches {
+			*side.alerts = append(*side.alerts, scenarios.Alert{Rule: m.Watch, Fields: m.Fields})
+		}
+		if err := c.rec.Alerts(s.Name, side.name, *side.alerts); err != nil {
+			return o, broken{err}
+		}
+	}
+	return o, nil
+}
+
+// deedDone is nil only if the acting process says that it did every step. A system call that the scenario needs and the
+// kernel answers with ENOSYS is proof that the deed cannot be done there.
+func deedDone(rep agent.DeedReport, needs []string) error {
+	if len(rep.Result) == 0 {
+		if rep.Failure != nil {
+			return rep.Failure
+		}
+		return cause.Errorf(cause.ScenarioBroken, cause.FaultScenario, "the acting process said nothing of what it did")
+	}
+	var res scenarios.Result
+	if err := json.Unmarshal(rep.Result, &res); err != nil {
+		return cause.Errorf(cause.ScenarioBroken, cause.FaultScenario, "the acting process's result is not readable: %w", err)
+	}
+	for _, st := range res.Steps {
+		if syscall.Errno(st.Errno) == syscall.ENOSYS && len(needs) > 0 {
+			return &cause.Err{
+				Finding: cause.Finding{State: cause.Unsupported, Cause: cause.SyscallMissing, Fault: cause.FaultKernel},
+				What:    fmt.Sprintf("this kernel does not have what the scenario needs (%s): %s", strings.Join(needs, ", "), st.Error),
+			}
+		}
+	}
+	return res.Err()
+}
+
+// complaints is a fail when the kernel complained since its boot, in its log or on its console. The console is the second
+// witness: what it printed cannot be overwritten by what came after.
+func complaints(lines []agent.KernelLine, console []splat.Splat) error {
+	var log strings.Builder
+	for _, l := range lines {
+		log.WriteString(l.Text)
+		log.WriteByte('\n')
+	}
+	found := append(splat.Scan("dmesg.log", log.String()), console...)
+	if len(found) == 0 {
+		return nil
+	}
+	return cause.Failf(cause.KernelSplat, cause.FaultDriver, "the kernel complained while the driver was loaded: %s", found[0].Title).With(found[0].Lines...)
+}

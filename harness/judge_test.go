@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mews-farm/mews/harness/agent"
+	"github.com/mews-farm/mews/internal/splat"
+	"github.com/mews-farm/mews/results/cause"
+	"github.com/mews-farm/mews/scenarios"
+)
+
+func TestLoadedCountsTheWorst(t *testing.T) {
+	left := agent.Program{Name: "openat2", Finding: cause.Finding{State: cause.Unsupported, Cause: cause.CORERelocation, Fault: cause.FaultKernel}}
+	refused := agent.Program{Name: "sched_process_exec", Finding: cause.Finding{State: cause.Fail, Cause: cause.VerifierRejection, Fault: cause.FaultDriver}}
+	sound := agent.Program{Name: "sys_exit", Loaded: true}
+	for _, c := range []struct {
+		name     string
+		programs []agent.Program
+		want     cause.Cause
+	}{
+		{"all", []agent.Program{sound}, ""},
+		{"without one whose types are missing", []agent.Program{left, sound}, ""},
+		{"a refusal behind one that is left out", []agent.Program{left, refused, sound}, cause.VerifierRejection},
+		{"none at all", []agent.Program{left}, cause.NoEvents},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			note, err := loaded(agent.ProbeReport{Programs: c.programs})
+			if got := cause.Of(err).Cause; got != c.want {
+				t.Errorf("cause %q, want %q", got, c.want)
+			}
+			if c.want == "" && len(c.programs) == 2 && !strings.Contains(note, "without openat2") {
+				t.Errorf("the note does not name what is left out: %q", note)
+			}
+		})
+	}
+}
+
+func TestDeedDone(t *testing.T) {
+	report := func(r scenarios.Result) agent.DeedReport {
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return agent.DeedReport{Result: b}
+	}
+	missing := scenarios.Result{Want: 1, Steps: []scenarios.StepResult{{Action: "open", Errno: int(syscall.ENOSYS), Error: "openat2: function not implemented"}}}
+	for _, c := range []struct {
+		name  string
+		rep   agent.DeedReport
+		needs []string
+		state cause.State
+		cause cause.Cause
+	}{
+		{"done", report(scenarios.Result{Want: 1, Steps: []scenarios.StepResult{{Action: "open", OK: true}}}), nil, cause.Pass, ""},
+		{"a call that the kernel lacks", report(missing), []string{"openat2"}, cause.Unsupported, cause.SyscallMissing},
+		{"the same, and nobody said that it is needed", report(missing), nil, cause.Error, cause.ScenarioBroken},
+		{"half done", report(scenarios.Result{Want: 2, Steps: []scenarios.StepResult{{OK: true}}}), nil, cause.Error, cause.ScenarioBroken},
+		{"nothing said", agent.DeedReport{}, nil, cause.Error, cause.ScenarioBroken},
+		{"garbage", agent.DeedReport{Result: json.RawMessage("{")}, nil, cause.Error, cause.ScenarioBroken},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := cause.Of(deedDone(c.rep, c.needs))
+			if f.State != c.state || f.Cause != c.cause {
+				t.Errorf("%s %s, want %s %s", f.State, f.Cause, c.state, c.cause)
+			}
+		})
+	}
+}
+
+// The console is a second witness: the log's ring may have been overwritten.
+func TestComplaints(t *testing.T) {
+	quiet := []agent.KernelLine{{Text: "scap: driver loading"}}
+	if err := complaints(quiet, nil); err != nil {
+		t.Errorf("a quiet kernel: %v", err)
+	}
+	loud := append(quiet, agent.KernelLine{Text: "WARNING: CPU: 0 PID: 7 at kernel/x.c:1 f+0x1/0x2"})
+	for name, err := range map[string]error{
+		"log":     complaints(loud, nil),
+		"console": complaints(quiet, []splat.Splat{{Kind: splat.Oops, Title: "BUG: unable to handle page fault"}}),
+	} {
+		if f := cause.Of(err); f.State != cause.Fail || f.Cause != cause.KernelSplat {
+			t.Errorf("%s: finding %+v", name, f)
+		}
+	}
+}
+
+func TestClock(t *testing.T) {
+	for _, c := range []struct {
+		guest, host time.Duration
+		wild        bool
+	}{
+		{3 * time.Second, 4 * time.Second, false},
+		{1098 * time.Second, 24 * time.Second, true},
+		{6 * time.Second, time.Second, false}, // a second or two say nothing
+		{20 * time.Second, 5 * time.Second, true},
+	} {
+		if err := clock(c.guest, c.host); errors.Is(err, errClock) != c.wild {
+			t.Errorf("%s in the guest, %s here: %v", c.guest, c.host, err)
+		}
+	}
+}

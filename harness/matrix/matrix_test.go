@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package matrix
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+var voc = Vocabulary{
+	Scenarios: []string{
+		"clear-log", "directory-traversal", "drop-and-execute", "execute-from-dev-shm", "find-aws-credentials",
+		"memfd-execute", "openat2-clear-log", "openat2-directory-traversal", "openat2-read-sensitive",
+		"read-sensitive", "remove-bulk-data", "run-shell-untrusted", "search-private-keys",
+	},
+	RuleOverlays: []string{"native", "sysdig"},
+	Builtins:     []string{"modern"},
+}
+
+func shipped(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile("../../matrix.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestShippedMatrix(t *testing.T) {
+	m, err := Parse("matrix.yaml", []byte(shipped(t)), voc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, ok := m.Profiles.Get("quick")
+	if !ok || len(q.Kernels) != 4 || len(q.Drivers) != 2 || len(q.Scenarios) != 2 {
+		t.Errorf("profile quick is not four kernels x two drivers x two scenarios: %+v", q)
+	}
+	if s, _ := m.Sources.Debian.Suites.Get("sid"); s.ValidUntil.V != "warn" {
+		t.Errorf("sid: valid_until = %q, want warn", s.ValidUntil.V)
+	}
+}
+
+// Each case breaks the shipped file in one place and names the error a user must then see.
+func TestRefuses(t *testing.T) {
+	for _, c := range []struct{ name, old, new, want string }{
+		{"unknown key", "profiles:", "profils:", `unknown key "profils"; did you mean "profiles"?`},
+		{"wrong type", "latest: 1", "latest: newest", `matrix.yaml:21:13: a whole number was expected, not "newest"`},
+		{"unknown driver", "drivers: [falco-kmod, mews-modern]", "drivers: [falco-kmo, mews-modern]", `unknown driver "falco-kmo"; did you mean "falco-kmod"?`},
+		{"unknown kernel", "kernels: [debian-5.10, debian-6.1, debian-6.12, debian-7]\n    drivers: [falco-kmod,", "kernels: [debian-5.1]\n    drivers: [falco-kmod,", `unknown kernel "debian-5.1"; did you mean "debian-5.10"?`},
+		{"unknown scenario", "openat2-read-sensitive]\n    image: debian\n  control", "openat-read-sensitive]\n    image: debian\n  control", `unknown scenario "openat-read-sensitive"; did you mean "openat2-read-sensitive"?`},
+		{"unknown consumer", "consumer: native", "consumer: naive", `unknown consumer "naive"; did you mean "native"?`},
+		{"unknown variant", "variant: modern_ebpf", "variant: modern_bpf", `unknown variant "modern_bpf"; did you mean "modern_ebpf"?`},
+		{"unknown distro", "distro: debian", "distro: debain", `unknown distro "debain"; did you mean "debian"?`},
+		{"unknown policy", "valid_until: warn", "valid_until: warm", `unknown valid_until "warm"; did you mean "warn"?`},
+		{"unknown source", "sources:\n", "sources:\n  amazn: {}\n", `unknown key "amazn"; did you mean "amazon"?`},
+		{"unknown signatures", "sources:\n", "sources:\n  rocky: {signatures: lax}\n", `matrix.yaml:6:23: unknown signatures "lax"`},
+		{"unknown overlay", "userland: sid, rules: [sysdig]", "userland: sid, rules: [sysdg]", `unknown rule overlay "sysdg"; did you mean "sysdig"?`},
+		{"bad glob", `"5.10.*-cloud-amd64"`, `"5.10.[-cloud"`, `"5.10.[-cloud" is not a pattern`},
+		{"no suite", "{package: falcosecurity-scap-dkms, suite: sid}", "{package: falcosecurity-scap-dkms}", `names package "falcosecurity-scap-dkms" but no suite`},
+		{"two sources", "{builtin: modern}", "{builtin: modern, package: x, suite: sid}", "either a package or builtin, not both"},
+		{"empty profile", "drivers: [falco-kmod, mews-modern]", "drivers: []", "a run of nothing proves nothing"},
+		{"name that is no file's", "  debian-7:", "  debian/7:", `"debian/7" cannot be part of a file's name`},
+		{"version", "version: 1", "version: 2", "version 2 is not known"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			broken := strings.Replace(shipped(t), c.old, c.new, 1)
+			if broken == shipped(t) {
+				t.Fatalf("the shipped matrix no longer holds %q", c.old)
+			}
+			_, err := Parse("matrix.yaml", []byte(broken), voc)
+			if err == nil {
+				t.Fatal("was accepted")
+			}
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got  %s\nwant %s", err, c.want)
+			}
+			if !strings.HasPrefix(err.Error(), "matrix.yaml:") {
+				t.Errorf("no file:line:column in %q", err)
+			}
+		})
+	}
+}

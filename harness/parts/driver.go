@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package parts
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/mews-farm/mews/builders/inspect"
+	"github.com/mews-farm/mews/builders/kmod"
+	"github.com/mews-farm/mews/builders/root"
+	"github.com/mews-farm/mews/harness"
+	"github.com/mews-farm/mews/kernels"
+)
+
+// device is the prefix of the nodes that a module of Debian's falcosecurity-scap-dkms makes, one for each CPU: the
+// package builds with PROBE_DEVICE_NAME "scap", under which its sysdig looks for them.
+const device = "scap"
+
+// Source implements harness.Parts.
+func (w *Workshop) Source(ctx context.Context, c *harness.Cell) error {
+	if c.Driver.Source.Package.V == "" {
+		return nil // carried by mews
+	}
+	_, err := w.Debian.Fetch(ctx, c.Source)
+	return err
+}
+
+// Build implements harness.Parts. A CO-RE probe is compiled once for all kernels, when mews itself is built
+// (bpf/gen.go): there is nothing to do for one kernel, and the note says so.
+func (w *Workshop) Build(ctx context.Context, c *harness.Cell, f *kernels.Files, dir string) (*harness.Built, error) {
+	if c.Driver.Source.Builtin.V != "" {
+		return &harness.Built{Note: "compile once, run everywhere: built with mews itself"}, nil
+	}
+	deb, err := w.Debian.Fetch(ctx, c.Source)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := w.buildRoot(ctx, c, f)
+	if err != nil {
+		return nil, err
+	}
+	a, err := kmod.Build(ctx, kmod.Request{
+		Kernel: f, Resolved: c.Resolved, Source: kmod.Source{Package: deb, Digest: c.Source.Digest},
+		Root: tree, Out: dir, Archive: w.Archive,
+	})
+	if err != nil {
+		return nil, err
+	}
+	note := fmt.Sprintf("%s in %.1f s", a.Compiler, a.Seconds)
+	if a.Cached {
+		note = fmt.Sprintf("%s, from the archive (took %.1f s)", a.Compiler, a.Seconds)
+	}
+	note += fmt.Sprintf("; promises of the kernel's config: %d kept, %d not tried", len(a.Promises.Kept), len(a.Promises.Untried))
+	return &harness.Built{
+		Name: a.ModuleName, Device: device, Path: a.Path, Note: note,
+		Open: func() (io.ReadCloser, error) { return os.Open(a.Path) },
+	}, nil
+}
+
+// buildRoot makes the root that holds the compiler which the kernel's own configuration names.
+func (w *Workshop) buildRoot(ctx context.Context, c *harness.Cell, f *kernels.Files) (*root.Root, error) {
+	cc, err := f.Config.Compiler()
+	if err != nil {
+		return nil, err
+	}
+	suites, err := buildSuites(c, cc)
+	if err != nil {
+		return nil, err
+	}
+	pkgs, err := w.Debian.Closure(ctx, suites, root.Tools(cc.Command)...)
+	if err != nil {
+		return nil, err
+	}
+	return w.Roots.Tree(ctx, pkgs)
+}
+
+// Inspect implements harness.Parts.
+func (w *Workshop) Inspect(_ *harness.Cell, f *kernels.Files, b *harness.Built) (string, error) {
+	if b.Path == "" {
+		return "relocated and verified by the kernel at load", nil
+	}
+	m, err := inspect.Read(b.Path)
+	if err != nil {
+		return "", err
+	}
+	if err := m.Check(f.Kernel, f.Config); err != nil {
+		return "", err
+	}
+	exported, err := inspect.Symbols(f)
+	if err != nil {
+		return "", err
+	}
+	symbols, err := m.CheckSymbols(f.Kernel, f.Config, exported)
+	return fmt.Sprintf("%s, API %s, schema %s, %s", strings.TrimSpace(m.Vermagic), m.APIVersion, m.SchemaVersion, symbols), err
+}
+
+// Builtins names the drivers that mews carries.
+var Builtins = []string{"modern"}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mews-farm/mews/harness/live"
+	"github.com/mews-farm/mews/harness/machine"
+)
+
+// Runner takes the cells of a plan to their verdicts.
+type Runner struct {
+	Parts     Parts
+	Starter   machine.Starter
+	Patience  Patience
+	MemoryMiB int // a guest
+	Jobs      int // cells at once
+	Recorder  func(cellID string) Recorder
+	View      live.View
+}
+
+// Run runs the cells, Jobs at a time, in their order. A cell that falls short, whose packages cannot be had or whose
+// record cannot be written does not keep the others from their verdicts. The error is only of records that could not
+// be written, or of ctx, whose end leaves the record as far as it came.
+func (r *Runner) Run(ctx context.Context, cells []*Cell) error {
+	var g errgroup.Group
+	g.SetLimit(max(1, r.Jobs))
+	lost := make([]error, len(cells))
+	for i, c := range cells {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err := r.cell(ctx, c); err != nil {
+				lost[i] = fmt.Errorf("cell %s: %w", c.ID, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return errors.Join(append(lost, context.Cause(ctx))...)
+	}
+	return errors.Join(lost...)
+}
+
+// cell runs one cell.
+func (r *Runner) cell(ctx context.Context, c *Cell) error {
+	run := &cellRun{
+		Cell: c, parts: r.Parts, starter: r.Starter, patient: r.Patience, memory: r.MemoryMiB,
+		rec:  r.Recorder(c.ID),
+		view: r.View,
+	}
+	return run.run(ctx)
+}
+
+// ErrInterrupted is the cause of a context that a signal ended.
+var ErrInterrupted = errors.New("interrupted by a signal")
+
+// Interrupted reports whether err is of a run that a signal ended.
+func Interrupted(err error) bool {
+	return errors.Is(err, ErrInterrupted) || errors.Is(err, context.Canceled)
+}

@@ -45,6 +45,7 @@ type Request struct {
 	Archive  *archive.Archive // keeps results by their input; nil builds always
 	Jobs     int              // of make; default the number of CPUs
 	Limits   sandbox.Limits
+	Runner   sandbox.Runner // default sandbox.Local
 }
 
 // Artifact is a built module. Its JSON is what the archive remembers.
@@ -70,6 +71,9 @@ type Artifact struct {
 // Build builds the module, or finds it built from the same input. The error is a *cause.Err; a log was written
 // to Request.Out if make was run.
 func Build(ctx context.Context, r Request) (*Artifact, error) {
+	if r.Runner == nil {
+		r.Runner = sandbox.Local{}
+	}
 	headers, err := r.headers()
 	if err != nil {
 		return nil, err
@@ -155,7 +159,8 @@ func (r *Request) promises(ctx context.Context, c kernels.Compiler) (kept *promi
 			err = writeErr(rm)
 		}
 	}()
-	return promise.Check(ctx, promise.Request{Kernel: r.Kernel, Root: r.Root.Dir, Compiler: c.Command, Scratch: scratch, Limits: r.Limits})
+	return promise.Check(ctx, promise.Request{Kernel: r.Kernel, Root: r.Root.Dir, RootKey: r.Root.Key, Compiler: c.Command,
+		Scratch: scratch, Limits: r.Limits, Runner: r.Runner})
 }
 
 type build struct {
@@ -225,7 +230,7 @@ func (b *build) make(ctx context.Context, log *os.File, source string, rec *reci
 	}
 	kept := sandbox.NewCapLog(log, maxLog)
 	spec := b.spec(kept, append([]string{"/usr/bin/make", fmt.Sprintf("-j%d", jobs), "-C", b.headers, "M=" + source, "KERNELDIR=" + b.headers}, rec.make...))
-	res, err := sandbox.Run(ctx, spec)
+	res, err := b.Runner.Run(ctx, spec)
 	if full := kept.Close(); full != nil && err == nil {
 		err = writeErr(full)
 	}
@@ -239,7 +244,7 @@ func (b *build) make(ctx context.Context, log *os.File, source string, rec *reci
 }
 
 func (b *build) spec(log io.Writer, argv []string) sandbox.Spec {
-	return sandbox.Spec{Root: b.Root.Dir, Overlay: []string{b.Kernel.Headers}, Scratch: b.scratch, Limits: b.Limits, Argv: argv, Log: log}
+	return sandbox.Spec{Root: b.Root.Dir, RootKey: b.Root.Key, Overlay: []string{b.Kernel.Headers}, Scratch: b.scratch, Limits: b.Limits, Argv: argv, Log: log}
 }
 
 func (b *build) classify(log *os.File, source string, res *sandbox.Result) error {
@@ -258,7 +263,7 @@ func (b *build) classify(log *os.File, source string, res *sandbox.Result) error
 // strip takes the debug information off, as dkms does: it is three quarters of the file. BTF stays.
 func (b *build) strip(ctx context.Context, module string) error {
 	var said bytes.Buffer
-	res, err := sandbox.Run(ctx, b.spec(&said, []string{"/usr/bin/strip", "--strip-debug", module}))
+	res, err := b.Runner.Run(ctx, b.spec(&said, []string{"/usr/bin/strip", "--strip-debug", module}))
 	if err != nil {
 		return err
 	}

@@ -29,9 +29,11 @@ import (
 type Request struct {
 	Kernel   *kernels.Files // its headers hold the .config that a module is compiled with
 	Root     string         // the build root
+	RootKey  string         // of root.Root
 	Compiler string         // its name in the root's /usr/bin: gcc-12
 	Scratch  string         // a directory for the trials, empty
 	Limits   sandbox.Limits
+	Runner   sandbox.Runner // default sandbox.Local
 }
 
 // Result is what was found of a compiler that broke nothing. Symbols are without CONFIG_, in the configuration's order.
@@ -43,6 +45,9 @@ type Result struct {
 // Check tries all promises in one run of the sandbox. A broken one is TOOLCHAIN_MISMATCH, which names the feature;
 // a compiler that compiles nothing at all is TOOLCHAIN_BROKEN. Headers without a .config promise nothing.
 func Check(ctx context.Context, r Request) (*Result, error) {
+	if r.Runner == nil {
+		r.Runner = sandbox.Local{}
+	}
 	c, err := openConfig(r.Kernel)
 	if err != nil {
 		return nil, cause.Errorf(cause.PackageCorrupt, cause.FaultInfra, "headers of %s: %w", r.Kernel.Kernel.Release, err)
@@ -119,8 +124,8 @@ func (r *Request) try(ctx context.Context, in *os.Root, trials []trial) (said st
 	}
 	var out bytes.Buffer
 	log := sandbox.NewCapLog(&out, maxSaid)
-	res, err := sandbox.Run(ctx, sandbox.Spec{
-		Root: r.Root, Scratch: r.Scratch, Limits: r.Limits, Log: log,
+	res, err := r.Runner.Run(ctx, sandbox.Spec{
+		Root: r.Root, RootKey: r.RootKey, Scratch: r.Scratch, Limits: r.Limits, Log: log,
 		Argv: []string{"/usr/bin/sh", path.Join(sandbox.ScratchAt, scriptName), "/usr/bin/" + r.Compiler},
 	})
 	if full := log.Close(); full != nil && err == nil {

@@ -56,6 +56,7 @@ const ScratchAt = "/build"
 // Spec is one command to run.
 type Spec struct {
 	Root    string   // the build root; must hold the directories build, dev, proc and tmp
+	RootKey string   // the digest of what Root holds: a runner that keeps images knows them by it
 	Overlay []string // trees laid under Root, read-only: what Root has itself wins
 	Scratch string   // the one writable directory, seen at ScratchAt
 	Dir     string   // where the command starts; default ScratchAt
@@ -87,6 +88,19 @@ type Result struct {
 	TimedOut bool           // Limits.Wall was over
 	Elapsed  time.Duration
 }
+
+// Runner runs commands, each cut off as the package comment says.
+type Runner interface {
+	// Run runs one command. A command that ran and failed is a Result; the error is a *cause.Err of a runner that
+	// could not run it, or CANCELLED when ctx ended first.
+	Run(ctx context.Context, s Spec) (*Result, error)
+}
+
+// Local is the Runner that needs nothing but the kernel's name spaces.
+type Local struct{}
+
+// Run implements [Runner]; it is [Run].
+func (Local) Run(ctx context.Context, s Spec) (*Result, error) { return Run(ctx, s) }
 
 // marker is argv[0] of the process that sets the sandbox up; nobody types it.
 const marker = "mews-sandbox-init"

@@ -327,7 +327,7 @@ func (c *cellRun) consumer(batch []scenarios.Scenario) agent.ConsumerSpec {
 			spec.Watches = append(spec.Watches, consumer.Watch{Name: r.Name, Condition: r.Expr.String(), Fields: r.Fields()})
 		}
 		w := &spec.Watches[i]
-		for _, f := range slices.Sorted(fieldsOf(s)) {
+		for _, f := range append(slices.Sorted(fieldsOf(s)), containerField[spec.Kind]) {
 			if !slices.Contains(w.Fields, f) {
 				w.Fields = append(w.Fields, f)
 			}

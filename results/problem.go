@@ -45,6 +45,9 @@ func (c Cell) Problems() []Problem {
 	if !done {
 		scenarios()
 	}
+	for _, d := range c.Disagreements {
+		add("agreement in "+d.Scenario+" with "+d.With, d.Finding, "")
+	}
 	if len(out) == 0 {
 		add("record", c.Finding, "")
 	}

@@ -77,6 +77,8 @@ type Cell struct {
 	Perf      []Perf     `json:"perf"`
 	Attempts  []Stage    `json:"attempts,omitempty"` // runs of a stage that a later run in Stages replaced
 	Logs      []string   `json:"logs,omitempty"`     // files beside the record, relative to the cell's directory
+	// Disagreements with other cells of the same kernel, derived by [Run.Settled].
+	Disagreements []Disagreement `json:"disagreements,omitempty"`
 }
 
 // Declared is what the plan says a cell will record: what is declared and absent is missing, not forgotten.
@@ -137,6 +139,7 @@ type Scenario struct {
 	Fired     int               `json:"fired"`      // alerts of Rule during the attack
 	TwinFired int               `json:"twin_fired"` // alerts of Rule during the twin
 	Fields    map[string]string `json:"fields"`     // of the attack's first alert
+	DeedID    string            `json:"deed_id,omitempty"` // the unique id that the attack carried
 	Hint      string            `json:"hint,omitempty"`
 }
 

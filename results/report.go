@@ -25,6 +25,7 @@ type reportData struct {
 	Span    string
 	Matrix  matrix
 	States  []reportCount
+	Agree   []Agreement
 }
 
 type reportCount struct {
@@ -45,12 +46,13 @@ func RenderReport(w io.Writer, r Run) error {
 		"expectation": expectation,
 		"lines":       reportLines,
 		"notReached":  notReached,
+		"who":         func(a Agreement) string { return a.who(" / ") },
 	}).Parse(reportTemplate)
 	if err != nil {
 		return fmt.Errorf("report template: %w", err)
 	}
 	code := ExitCode(r)
-	d := reportData{Run: r, Verdict: Verdict(r), Head: headline(code), Span: span(r), Matrix: matrixOf(r)}
+	d := reportData{Run: r, Verdict: Verdict(r), Head: headline(code), Span: span(r), Matrix: matrixOf(r), Agree: Agreements(r)}
 	d.Class = map[int]string{ExitExpected: "pass", ExitFellShort: "fail", ExitLacking: "error"}[code]
 	for _, st := range shownStates() {
 		d.States = append(d.States, reportCount{st, r.Summary.Count(st)})

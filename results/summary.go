@@ -22,6 +22,7 @@ func RenderSummary(w io.Writer, r Run) error {
 	}
 	fmt.Fprint(b, "\n\n")
 	summaryMatrix(b, matrixOf(r))
+	summaryAgreements(b, r)
 	summaryProblems(b, r)
 	if len(r.Warnings) > 0 {
 		fmt.Fprint(b, "## Warnings\n\n")
@@ -56,6 +57,22 @@ func summaryMatrix(b *bufio.Writer, m matrix) {
 			}
 		}
 		fmt.Fprintln(b)
+	}
+	fmt.Fprintln(b)
+}
+
+func summaryAgreements(b *bufio.Writer, r Run) {
+	list := Agreements(r)
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprint(b, "## Agreement of the drivers\n\n| kernel | scenario | | who said the same |\n|---|---|---|---|\n")
+	for _, a := range list {
+		word := "agree"
+		if len(a.Groups) > 1 {
+			word = "**DIFFER**"
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", md(a.Kernel), md(a.Scenario), word, md(a.who(" / ")))
 	}
 	fmt.Fprintln(b)
 }

@@ -16,13 +16,16 @@ import (
 // maxNamed is how many scenarios have a column with their whole name; more would not fit a terminal.
 const maxNamed = 3
 
+// heldRight is the head of the column of numbers.
+const heldRight = "SECONDS"
+
 // RenderTable writes the run for a terminal: a line for each cell, then what did not pass and what to do
 // about it, then the verdict. Colour repeats what the words say.
 func RenderTable(w io.Writer, r Run, colour bool) error {
 	r = r.Settled()
 	scenarios := scenarioNames(r)
 	heads, legend := scenarioHeads(scenarios)
-	rows := [][]string{append(append([]string{"KERNEL", "DRIVER", "STATE"}, heads...), "SECONDS")}
+	rows := [][]string{append(append([]string{"KERNEL", "DRIVER", "STATE"}, heads...), heldRight)}
 	states := []cause.State{""}
 	for _, c := range r.Cells {
 		row := []string{Line(c.Kernel.String()), Line(c.Driver.Name), upper(c.State)}
@@ -37,6 +40,7 @@ func RenderTable(w io.Writer, r Run, colour bool) error {
 	if legend != "" {
 		fmt.Fprintf(b, "%s\n", legend)
 	}
+	tableAgreements(b, r, colour)
 	tableProblems(b, r, colour)
 	for _, t := range r.Warnings {
 		fmt.Fprintf(b, "\nwarning: %s\n", Line(t))
@@ -57,8 +61,10 @@ func writeRows(b *bufio.Writer, rows [][]string, states []cause.State, colour bo
 		for j, s := range row {
 			pad := strings.Repeat(" ", width[j]-utf8.RuneCountInString(s))
 			switch {
-			case j == last:
+			case j == last && rows[0][j] == heldRight:
 				b.WriteString(pad + s + "\n")
+			case j == last:
+				b.WriteString(s + "\n")
 			case j == 2:
 				b.WriteString(Paint(states[i], s, colour) + pad + "  ")
 			default:
@@ -66,6 +72,39 @@ func writeRows(b *bufio.Writer, rows [][]string, states []cause.State, colour bo
 			}
 		}
 	}
+}
+
+// tableAgreements shows who said the same of each scenario: a bar stands between those that did not.
+func tableAgreements(b *bufio.Writer, r Run, colour bool) {
+	list := Agreements(r)
+	if len(list) == 0 {
+		return
+	}
+	rows := [][]string{{"AGREEMENT ON", "SCENARIO", "STATE", "WHO SAID THE SAME"}}
+	states := []cause.State{""}
+	for _, a := range list {
+		st, word := cause.Pass, "agree"
+		if len(a.Groups) > 1 {
+			st, word = cause.Fail, "DIFFER"
+		}
+		rows = append(rows, []string{Line(a.Kernel), Line(a.Scenario), word, Line(a.who(" | "))})
+		states = append(states, st)
+	}
+	fmt.Fprintln(b)
+	writeRows(b, rows, states, colour)
+}
+
+// who names the drivers, with a mark between those that differ, and behind them those that prove nothing.
+func (a Agreement) who(mark string) string {
+	var groups []string
+	for _, g := range a.Groups {
+		groups = append(groups, strings.Join(g.Drivers, ", "))
+	}
+	s := strings.Join(groups, mark)
+	if len(a.Without) > 0 {
+		s += " (no verdict: " + strings.Join(a.Without, ", ") + ")"
+	}
+	return s
 }
 
 func tableProblems(b *bufio.Writer, r Run, colour bool) {

@@ -34,6 +34,10 @@ func (r Run) Settled() Run {
 	cells := make([]Cell, len(r.Cells))
 	for i, c := range r.Cells {
 		cells[i] = c.Settled()
+	}
+	disagree(cells)
+	for i := range cells {
+		cells[i].Finding = cells[i].worst()
 		r.Summary.Add(cells[i].State)
 	}
 	r.Cells = cells
@@ -165,6 +169,9 @@ func (c Cell) worst() cause.Finding {
 	}
 	for _, sc := range c.Scenarios {
 		consider(sc.Finding)
+	}
+	for _, d := range c.Disagreements {
+		consider(d.Finding)
 	}
 	return worst
 }

@@ -136,9 +136,9 @@ type Scenario struct {
 	Name string `json:"name"`
 	cause.Finding
 	Rule      string            `json:"rule"`
-	Fired     int               `json:"fired"`      // alerts of Rule during the attack
-	TwinFired int               `json:"twin_fired"` // alerts of Rule during the twin
-	Fields    map[string]string `json:"fields"`     // of the attack's first alert
+	Fired     int               `json:"fired"`             // alerts of Rule during the attack
+	TwinFired int               `json:"twin_fired"`        // alerts of Rule during the twin
+	Fields    map[string]string `json:"fields"`            // of the attack's first alert
 	DeedID    string            `json:"deed_id,omitempty"` // the unique id that the attack carried
 	Hint      string            `json:"hint,omitempty"`
 }

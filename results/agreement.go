@@ -165,11 +165,22 @@ func fired(n int) string {
 // field is a field of the alert, with the deed's own id, which is another in each cell, taken out.
 func (s Scenario) field(name string) (string, bool) {
 	v, ok := s.Fields[name]
-	if s.DeedID != "" {
-		v = strings.ReplaceAll(v, s.DeedID, "${id}")
+	if s.DeedID == "" {
+		return v, ok
 	}
-	return v, ok
+	if name == "proc.name" && len(v) == commLen {
+		for n := len(s.DeedID) - 1; n > 0; n-- {
+			if head, cut := strings.CutSuffix(v, s.DeedID[:n]); cut {
+				return head + "${id}", ok
+			}
+		}
+	}
+	return strings.ReplaceAll(v, s.DeedID, "${id}"), ok
 }
+
+// commLen is how many bytes of a program's name the kernel keeps (TASK_COMM_LEN, less the terminating zero): an id at its end
+// may have been cut there.
+const commLen = 15
 
 func said(s Scenario) string {
 	out := fired(s.Fired)

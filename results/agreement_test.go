@@ -20,6 +20,7 @@ func twoDrivers() Run {
 			s.Fields = maps.Clone(s.Fields)
 			s.Fields["proc.exepath"] = "/tmp/" + s.DeedID
 			s.Fields["evt.type"] = "execve"
+			s.Fields["proc.name"] = ("mews-dropped-" + s.DeedID)[:15] // as the kernel cuts it
 		}
 	}
 	return Run{Cells: []Cell{a, b}}
@@ -48,6 +49,7 @@ func TestAgreement(t *testing.T) {
 		}, ""},
 		{"another path", func(_, b *Scenario) { b.Fields["proc.exepath"] = "/usr/bin/ls" }, `"/usr/bin/ls"`},
 		{"no path at all", func(_, b *Scenario) { delete(b.Fields, "proc.exepath") }, "proc.exepath"},
+		{"another name", func(_, b *Scenario) { b.Fields["proc.name"] = "mews-drooped-bb" }, "mews-drooped-"},
 		{"another event", func(a, _ *Scenario) { a.Fields["evt.type"] = "execveat" }, `"execveat"`},
 		{"another layer", func(a, _ *Scenario) { a.Fields["proc.is_exe_upper_layer"] = "false" }, "proc.is_exe_upper_layer"},
 		{"a layer that one was not asked for", func(a, _ *Scenario) { delete(a.Fields, "proc.is_exe_upper_layer") }, ""},

@@ -19,6 +19,9 @@ var advice = map[cause.Cause]string{
 	cause.ModpostUnresolved: "the driver calls a function that this kernel does not export; see build.log",
 	cause.BuildTimeout:      "the build did not end in its time: look at the end of build.log; a loaded machine needs fewer --jobs",
 	cause.OutOfMemory:       "give the machine more memory or run fewer --jobs; the driver has not been judged",
+	cause.BuilderLost:       "see whether the Docker daemon runs (docker info), or build with --builder local; the driver has not been judged",
+
+	cause.VariantGone: "nothing: this source has no such variant; name one that has, or another variant",
 
 	cause.VermagicMismatch:  "build the module against the headers of exactly this kernel release",
 	cause.SymbolCRCMismatch: "build the module against the headers of exactly this build of the kernel: same release, other symbols",

@@ -54,6 +54,9 @@ const (
 	ModpostUnresolved Cause = "MODPOST_UNRESOLVED"
 	BuildTimeout      Cause = "BUILD_TIMEOUT" // a build that did not end in its time
 	OutOfMemory       Cause = "OUT_OF_MEMORY" // a compiler that was killed, or stopped at its memory limit
+	BuilderLost       Cause = "BUILDER_LOST"  // the daemon that builds run in does not answer, or went away in the middle of one
+
+	VariantGone Cause = "VARIANT_GONE" // the driver's source has no such variant: not any more, or never had
 
 	VermagicMismatch  Cause = "VERMAGIC_MISMATCH"
 	SymbolCRCMismatch Cause = "SYMBOL_CRC_MISMATCH"

@@ -6,13 +6,38 @@
 #define ARGS_MAX 4096
 #define ENV_MAX SECTION_MAX
 
+#ifdef MEWS_BAD_UPPER
+/* The layout until 6.5, where an overlay's dentry points to its entry. */
+struct ovl_entry {
+	unsigned long flags;
+} __attribute__((preserve_access_index));
+
+#define OVL_E_UPPER_ALIAS 0
+
+/*
+ * Known to be wrong, as Falco 0.38.1 was (falco#3286), so that mews can prove that it sees the difference: where the
+ * kernel's types do not show overlayfs, which on 5.10 is a module without types, the field "does not exist", and
+ * the layout of 6.5 is taken for granted. There d_fsdata holds the flags themselves; here it is a pointer, whose
+ * lowest bit is never set.
+ */
+static __always_inline bool in_upper_layer(struct dentry *dentry, struct inode *inode)
+{
+	unsigned long flags = (unsigned long)BPF_CORE_READ(dentry, d_fsdata);
+
+	if (BPF_CORE_READ(inode, i_sb, s_magic) != OVERLAYFS_SUPER_MAGIC)
+		return false;
+	if (bpf_core_field_exists(struct ovl_entry, flags))
+		flags = BPF_CORE_READ((struct ovl_entry *)flags, flags);
+	return flags & 1 << OVL_E_UPPER_ALIAS;
+}
+#else
 /*
  * Whether the file lies in the upper, writable layer of an overlay: it was made or changed since the image.
  * Overlayfs is mostly a module, whose types 5.10 does not publish, so its layout must not be guessed from the
  * existence of fields (falco#3286). What holds since 4.13 is the order in struct ovl_inode: the inode, and
  * right behind it the dentry of the upper file, NULL where there is none.
  */
-static __always_inline bool in_upper_layer(struct inode *inode)
+static __always_inline bool in_upper_layer(struct dentry *dentry, struct inode *inode)
 {
 	struct dentry *upper = NULL;
 
@@ -21,6 +46,7 @@ static __always_inline bool in_upper_layer(struct inode *inode)
 	bpf_probe_read_kernel(&upper, sizeof(upper), (void *)inode + bpf_core_type_size(struct inode));
 	return upper && BPF_CORE_READ(upper, d_inode);
 }
+#endif
 
 /* Whether the task could change its own executable. */
 static __always_inline bool is_writable(struct task_struct *t, struct inode *inode)
@@ -77,7 +103,7 @@ int sched_process_exec(struct exec *ctx)
 	r->ev.ino = BPF_CORE_READ(inode, i_ino);
 	if (is_writable(t, inode))
 		r->ev.flags |= EVENT_EXE_WRITABLE;
-	if (in_upper_layer(inode))
+	if (in_upper_layer(exe.dentry, inode))
 		r->ev.flags |= EVENT_EXE_UPPER_LAYER;
 	if (is_memfd(exe.dentry))
 		r->ev.flags |= EVENT_EXE_FROM_MEMFD;

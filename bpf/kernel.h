@@ -121,6 +121,7 @@ struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
+	void *d_fsdata;
 };
 
 struct vfsmount {

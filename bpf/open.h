@@ -93,6 +93,23 @@ int creat(struct sys_exit *ctx)
 		      PT_REGS_PARM2_CORE_SYSCALL(regs), 0);
 }
 
+#ifdef MEWS_BAD_OPENHOW
+/*
+ * Known to be wrong, as Falco 0.39.2 was (falco#3417), so that mews can prove that it sees the difference: the
+ * loader does not look whether the kernel has the type, and each member that is read is a relocation that ends in
+ * the verifier's refusal where it has not.
+ */
+SEC("tracepoint/raw_syscalls/sys_exit")
+int openat2(struct sys_exit *ctx)
+{
+	struct pt_regs *regs = task_regs();
+	struct open_how how = {};
+
+	bpf_probe_read_user(&how, sizeof(how), (void *)PT_REGS_PARM3_CORE_SYSCALL(regs));
+	return opened(ctx, PT_REGS_PARM1_CORE_SYSCALL(regs), (void *)PT_REGS_PARM2_CORE_SYSCALL(regs), how.flags,
+		      how.mode, how.resolve);
+}
+#else
 /* The loader leaves this program out of a kernel that has no struct open_how. */
 SEC("tracepoint/raw_syscalls/sys_exit")
 int openat2(struct sys_exit *ctx)
@@ -104,5 +121,6 @@ int openat2(struct sys_exit *ctx)
 		      BPF_CORE_READ_USER(from, flags), BPF_CORE_READ_USER(from, mode),
 		      BPF_CORE_READ_USER(from, resolve));
 }
+#endif
 
 #endif

@@ -245,7 +245,7 @@ func (c *cellRun) fly(ctx context.Context) error {
 func (c *cellRun) load(ctx context.Context, g *guest) (string, error) {
 	if c.built.Open == nil {
 		g.driver = "bpf_prog_"
-		r, err := g.c.LoadProbe(ctx)
+		r, err := g.c.LoadProbe(ctx, agent.Probe{})
 		if err != nil {
 			return "", err
 		}

@@ -8,7 +8,6 @@ package modern
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 
@@ -27,17 +26,19 @@ const DefaultRingSize = 8 << 20
 
 // Options change how the probe is loaded. The zero value loads it as it is meant to be.
 type Options struct {
+	Edition  Edition   // "": [Good]
 	BTF      *btf.Spec // the kernel types to relocate against; nil: those of the running kernel
 	RingSize int       // bytes, a power of two and a multiple of the page size; 0: DefaultRingSize
 }
 
 // Driver is the probe in the kernel. Attach, Detach and Stats may be called beside Read; Read is for one reader.
 type Driver struct {
-	maps   map[string]*ebpf.Map
-	progs  map[string]*ebpf.Program
-	links  []link.Link
-	ring   *ringbuf.Reader
-	record ringbuf.Record
+	edition Edition
+	maps    map[string]*ebpf.Map
+	progs   map[string]*ebpf.Program
+	links   []link.Link
+	ring    *ringbuf.Reader
+	record  ringbuf.Record
 }
 
 // tracepoints lists what is attached where, in the order of attachment: processes are followed before the
@@ -67,16 +68,22 @@ func Load(opts Options) (*Driver, []ProgramReport, error) {
 				Advise("/sys must be mounted and the kernel be built with CONFIG_DEBUG_INFO_BTF")
 		}
 	}
-	spec, err := bpf.LoadProbe()
+	d := &Driver{edition: opts.Edition, maps: map[string]*ebpf.Map{}, progs: map[string]*ebpf.Program{}}
+	spec, err := d.edition.collection()
 	if err != nil {
-		return nil, nil, fmt.Errorf("read the probe's object: %w", err)
+		return nil, nil, err
+	}
+	var modules []*btf.Spec
+	if opts.BTF == nil { // types that were named stand for the kernel as a whole
+		if modules, err = d.edition.moduleTypes(); err != nil {
+			return nil, nil, err
+		}
 	}
 
-	d := &Driver{maps: map[string]*ebpf.Map{}, progs: map[string]*ebpf.Program{}}
 	if err := d.createMaps(spec, opts); err != nil {
 		return nil, nil, errors.Join(err, d.Close())
 	}
-	reports := d.loadPrograms(spec, types)
+	reports := d.loadPrograms(spec, types, modules)
 	if len(d.progs) == 0 {
 		return nil, reports, errors.Join(reports[0].Err, d.Close())
 	}
@@ -107,14 +114,18 @@ func (d *Driver) createMaps(spec *ebpf.CollectionSpec, opts Options) error {
 	return nil
 }
 
-func (d *Driver) loadPrograms(spec *ebpf.CollectionSpec, types *btf.Spec) []ProgramReport {
+func (d *Driver) loadPrograms(spec *ebpf.CollectionSpec, types *btf.Spec, modules []*btf.Spec) []ProgramReport {
 	var reports []ProgramReport
 	for _, name := range sortedKeys(spec.Programs) {
 		report := ProgramReport{Name: name}
-		prog, err := d.loadProgram(spec, name, types)
+		prog, err := d.loadProgram(spec, name, types, modules)
 		if err != nil {
-			report.Err = programError(name, err)
 			report.Log = verifierLog(err)
+			refused := programError(name, err)
+			if refused.Cause == cause.CORERelocation && report.Log != "" {
+				refused.With(poisoned(spec, name, append([]*btf.Spec{types}, modules...), report.Log)...)
+			}
+			report.Err = refused
 		} else {
 			d.progs[name] = prog
 			report.Loaded = true
@@ -128,15 +139,17 @@ func (d *Driver) loadPrograms(spec *ebpf.CollectionSpec, types *btf.Spec) []Prog
 }
 
 // loadProgram loads one program of the collection, with the maps that all of them share.
-func (d *Driver) loadProgram(spec *ebpf.CollectionSpec, name string, types *btf.Spec) (*ebpf.Program, error) {
-	if err := missingType(name, types); err != nil {
-		return nil, err
+func (d *Driver) loadProgram(spec *ebpf.CollectionSpec, name string, types *btf.Spec, modules []*btf.Spec) (*ebpf.Program, error) {
+	if d.edition != BadOpenHow {
+		if err := missingType(name, types); err != nil {
+			return nil, err
+		}
 	}
 	one := spec.Copy()
 	one.Programs = map[string]*ebpf.ProgramSpec{name: one.Programs[name]}
 	coll, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{
 		MapReplacements: d.maps,
-		Programs:        ebpf.ProgramOptions{KernelTypes: types},
+		Programs:        ebpf.ProgramOptions{KernelTypes: types, ExtraRelocationTargets: modules},
 	})
 	if err != nil {
 		return nil, err

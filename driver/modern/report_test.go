@@ -117,6 +117,33 @@ func TestLoadForRHEL8(t *testing.T) {
 	}
 }
 
+// TestBadOpenHowForRHEL8 has the fault of falco#3417 met by the kernel that it was found on, and refused by this one's
+// verifier for it.
+func TestBadOpenHowForRHEL8(t *testing.T) {
+	d, reports, err := Load(Options{Edition: BadOpenHow, BTF: rhel8(t), RingSize: 1 << 16})
+	skipWithoutRights(t, err)
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	defer d.Close()
+	for _, r := range reports {
+		if r.Name != bpf.ProbeProgOpenat2 {
+			if !r.Loaded {
+				t.Errorf("program %s: %v", r.Name, r.Err)
+			}
+			continue
+		}
+		f := cause.Of(r.Err)
+		if r.Loaded || f.State != cause.Fail || f.Cause != cause.CORERelocation || f.Fault != cause.FaultDriver {
+			t.Errorf("openat2: loaded %t, %s %s %s", r.Loaded, f.State, f.Cause, f.Fault)
+		}
+		if text := fmt.Sprint(f.Evidence); !strings.Contains(text, "program openat2: struct open_how.flags is not in") || strings.Contains(text, "resolve is not") {
+			t.Errorf("evidence %s", text)
+		}
+		t.Log(f.Evidence)
+	}
+}
+
 func skipWithoutRights(t *testing.T, err error) {
 	t.Helper()
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {

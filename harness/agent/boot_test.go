@@ -148,7 +148,7 @@ var _ = Describe("an agent in a guest", Label("boot", "net"), Ordered, func() {
 		_, c := start(disk(agent.UserlandDisk, []string{"bookworm"}, "runc", "base-files"),
 			disk(agent.ContainerDisk, []string{"bookworm"}, "coreutils", "base-files"))
 		Expect(c.Hello()).To(And(HaveField("Container", true), HaveField("Userland", ContainSubstring("bookworm"))))
-		probe, err := c.LoadProbe(ctx)
+		probe, err := c.LoadProbe(ctx, agent.Probe{})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(probe.Programs).NotTo(BeEmpty())
 		_, err = c.StartConsumer(ctx, agent.ConsumerSpec{Kind: agent.Native, Watches: []consumer.Watch{

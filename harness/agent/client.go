@@ -156,9 +156,19 @@ func (c *Client) UnloadModule(ctx context.Context, name string) ([]KernelLine, e
 	return linesOf(r.GetDmesg()), nil
 }
 
-// LoadProbe loads and attaches the CO-RE probe in the guest.
-func (c *Client) LoadProbe(ctx context.Context) (ProbeReport, error) {
-	r, err := call(ctx, c, "load the probe", c.agent.LoadProbe, &wire.Empty{})
+// probeTypes is the name under which the kernel types of a probe are uploaded.
+const probeTypes = "probe.btf"
+
+// LoadProbe loads an edition of the CO-RE probe in the guest.
+func (c *Client) LoadProbe(ctx context.Context, p Probe) (ProbeReport, error) {
+	req := &wire.LoadProbeRequest{Edition: p.Edition}
+	if p.Types != nil {
+		if err := c.upload(ctx, probeTypes, p.Types); err != nil {
+			return ProbeReport{}, err
+		}
+		req.Types = probeTypes
+	}
+	r, err := call(ctx, c, "load the probe", c.agent.LoadProbe, req)
 	if err != nil {
 		return ProbeReport{}, err
 	}

@@ -60,6 +60,12 @@ type ModuleReport struct {
 	Dmesg         []KernelLine  // what the kernel logged meanwhile
 }
 
+// Probe is an edition of the CO-RE probe to load.
+type Probe struct {
+	Edition string    // one of driver/modern's; "" is the good one
+	Types   io.Reader // BTF to relocate against, raw and not compressed; nil: the guest's own kernel's
+}
+
 // ProbeReport says how the load of the CO-RE probe went, program by program.
 type ProbeReport struct {
 	Took     time.Duration

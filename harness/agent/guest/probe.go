@@ -4,7 +4,10 @@ package guest
 
 import (
 	"context"
+	"os"
 	"time"
+
+	"github.com/cilium/ebpf/btf"
 
 	"github.com/mews-farm/mews/driver/modern"
 	"github.com/mews-farm/mews/harness/agent/wire"
@@ -14,15 +17,22 @@ import (
 // probe is the CO-RE probe in this kernel.
 type probe struct{ driver *modern.Driver }
 
-// LoadProbe loads the probe, which is attached when a consumer starts.
-func (a *Agent) LoadProbe(context.Context, *wire.Empty) (*wire.LoadProbeReply, error) {
+// LoadProbe loads an edition of the probe, which is attached when a consumer starts.
+func (a *Agent) LoadProbe(_ context.Context, r *wire.LoadProbeRequest) (*wire.LoadProbeReply, error) {
 	a.busy.Lock()
 	defer a.busy.Unlock()
 	if a.probe != nil {
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "the probe is loaded already").Advise("unload it first")
 	}
+	opts := modern.Options{Edition: modern.Edition(r.GetEdition())}
+	if r.GetTypes() != "" {
+		var err error
+		if opts.BTF, err = a.uploadedTypes(r.GetTypes()); err != nil {
+			return nil, err
+		}
+	}
 	begun := time.Now()
-	driver, programs, err := modern.Load(modern.Options{})
+	driver, programs, err := modern.Load(opts)
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +46,24 @@ func (a *Agent) LoadProbe(context.Context, *wire.Empty) (*wire.LoadProbeReply, e
 		reply.Programs = append(reply.Programs, prog)
 	}
 	return reply, nil
+}
+
+// uploadedTypes reads the kernel types that were uploaded under a name.
+func (a *Agent) uploadedTypes(name string) (*btf.Spec, error) {
+	path, err := a.uploadPath(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, ours("open the uploaded types", err)
+	}
+	defer f.Close()
+	types, err := btf.LoadSpecFromReader(f)
+	if err != nil {
+		return nil, ours("read the uploaded types", err)
+	}
+	return types, nil
 }
 
 // maxProgramLog bounds a verifier's log: some tens of programs must fit one message.

@@ -951,6 +951,58 @@ func (x *UnloadModuleReply) GetDmesg() []*KernelLine {
 	return nil
 }
 
+type LoadProbeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Edition       string                 `protobuf:"bytes,1,opt,name=edition,proto3" json:"edition,omitempty"`
+	Types         string                 `protobuf:"bytes,2,opt,name=types,proto3" json:"types,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadProbeRequest) Reset() {
+	*x = LoadProbeRequest{}
+	mi := &file_agent_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadProbeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadProbeRequest) ProtoMessage() {}
+
+func (x *LoadProbeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadProbeRequest.ProtoReflect.Descriptor instead.
+func (*LoadProbeRequest) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *LoadProbeRequest) GetEdition() string {
+	if x != nil {
+		return x.Edition
+	}
+	return ""
+}
+
+func (x *LoadProbeRequest) GetTypes() string {
+	if x != nil {
+		return x.Types
+	}
+	return ""
+}
+
 type Program struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -963,7 +1015,7 @@ type Program struct {
 
 func (x *Program) Reset() {
 	*x = Program{}
-	mi := &file_agent_proto_msgTypes[15]
+	mi := &file_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -975,7 +1027,7 @@ func (x *Program) String() string {
 func (*Program) ProtoMessage() {}
 
 func (x *Program) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[15]
+	mi := &file_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -988,7 +1040,7 @@ func (x *Program) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Program.ProtoReflect.Descriptor instead.
 func (*Program) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{15}
+	return file_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Program) GetName() string {
@@ -1029,7 +1081,7 @@ type LoadProbeReply struct {
 
 func (x *LoadProbeReply) Reset() {
 	*x = LoadProbeReply{}
-	mi := &file_agent_proto_msgTypes[16]
+	mi := &file_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1093,7 @@ func (x *LoadProbeReply) String() string {
 func (*LoadProbeReply) ProtoMessage() {}
 
 func (x *LoadProbeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[16]
+	mi := &file_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1106,7 @@ func (x *LoadProbeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadProbeReply.ProtoReflect.Descriptor instead.
 func (*LoadProbeReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{16}
+	return file_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LoadProbeReply) GetSeconds() float64 {
@@ -1082,7 +1134,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_agent_proto_msgTypes[17]
+	mi := &file_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1146,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[17]
+	mi := &file_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1159,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{17}
+	return file_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Watch) GetName() string {
@@ -1142,7 +1194,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1206,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1219,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{18}
+	return file_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Match) GetWatch() string {
@@ -1202,7 +1254,7 @@ type StartConsumerRequest struct {
 
 func (x *StartConsumerRequest) Reset() {
 	*x = StartConsumerRequest{}
-	mi := &file_agent_proto_msgTypes[19]
+	mi := &file_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1214,7 +1266,7 @@ func (x *StartConsumerRequest) String() string {
 func (*StartConsumerRequest) ProtoMessage() {}
 
 func (x *StartConsumerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[19]
+	mi := &file_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1227,7 +1279,7 @@ func (x *StartConsumerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartConsumerRequest.ProtoReflect.Descriptor instead.
 func (*StartConsumerRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{19}
+	return file_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StartConsumerRequest) GetKind() string {
@@ -1261,7 +1313,7 @@ type StartConsumerReply struct {
 
 func (x *StartConsumerReply) Reset() {
 	*x = StartConsumerReply{}
-	mi := &file_agent_proto_msgTypes[20]
+	mi := &file_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1325,7 @@ func (x *StartConsumerReply) String() string {
 func (*StartConsumerReply) ProtoMessage() {}
 
 func (x *StartConsumerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[20]
+	mi := &file_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1338,7 @@ func (x *StartConsumerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartConsumerReply.ProtoReflect.Descriptor instead.
 func (*StartConsumerReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{20}
+	return file_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StartConsumerReply) GetSeconds() float64 {
@@ -1314,7 +1366,7 @@ type StopConsumerReply struct {
 
 func (x *StopConsumerReply) Reset() {
 	*x = StopConsumerReply{}
-	mi := &file_agent_proto_msgTypes[21]
+	mi := &file_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +1378,7 @@ func (x *StopConsumerReply) String() string {
 func (*StopConsumerReply) ProtoMessage() {}
 
 func (x *StopConsumerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[21]
+	mi := &file_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +1391,7 @@ func (x *StopConsumerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopConsumerReply.ProtoReflect.Descriptor instead.
 func (*StopConsumerReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{21}
+	return file_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StopConsumerReply) GetEvents() uint64 {
@@ -1373,7 +1425,7 @@ type CheckEventsReply struct {
 
 func (x *CheckEventsReply) Reset() {
 	*x = CheckEventsReply{}
-	mi := &file_agent_proto_msgTypes[22]
+	mi := &file_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1437,7 @@ func (x *CheckEventsReply) String() string {
 func (*CheckEventsReply) ProtoMessage() {}
 
 func (x *CheckEventsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[22]
+	mi := &file_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1450,7 @@ func (x *CheckEventsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckEventsReply.ProtoReflect.Descriptor instead.
 func (*CheckEventsReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{22}
+	return file_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CheckEventsReply) GetFields() []*EventField {
@@ -1428,7 +1480,7 @@ type EventField struct {
 
 func (x *EventField) Reset() {
 	*x = EventField{}
-	mi := &file_agent_proto_msgTypes[23]
+	mi := &file_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1492,7 @@ func (x *EventField) String() string {
 func (*EventField) ProtoMessage() {}
 
 func (x *EventField) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[23]
+	mi := &file_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1505,7 @@ func (x *EventField) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventField.ProtoReflect.Descriptor instead.
 func (*EventField) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{23}
+	return file_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *EventField) GetEvent() string {
@@ -1502,7 +1554,7 @@ type RunDeedRequest struct {
 
 func (x *RunDeedRequest) Reset() {
 	*x = RunDeedRequest{}
-	mi := &file_agent_proto_msgTypes[24]
+	mi := &file_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1514,7 +1566,7 @@ func (x *RunDeedRequest) String() string {
 func (*RunDeedRequest) ProtoMessage() {}
 
 func (x *RunDeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[24]
+	mi := &file_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1527,7 +1579,7 @@ func (x *RunDeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunDeedRequest.ProtoReflect.Descriptor instead.
 func (*RunDeedRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{24}
+	return file_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RunDeedRequest) GetId() string {
@@ -1565,7 +1617,7 @@ type RunDeedReply struct {
 
 func (x *RunDeedReply) Reset() {
 	*x = RunDeedReply{}
-	mi := &file_agent_proto_msgTypes[25]
+	mi := &file_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1577,7 +1629,7 @@ func (x *RunDeedReply) String() string {
 func (*RunDeedReply) ProtoMessage() {}
 
 func (x *RunDeedReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[25]
+	mi := &file_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1590,7 +1642,7 @@ func (x *RunDeedReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunDeedReply.ProtoReflect.Descriptor instead.
 func (*RunDeedReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{25}
+	return file_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RunDeedReply) GetResult() []byte {
@@ -1708,7 +1760,10 @@ const file_agent_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"^\n" +
 	"\x11UnloadModuleReply\x12\x18\n" +
 	"\aseconds\x18\x01 \x01(\x01R\aseconds\x12/\n" +
-	"\x05dmesg\x18\x02 \x03(\v2\x19.mews.agent.v1.KernelLineR\x05dmesg\"y\n" +
+	"\x05dmesg\x18\x02 \x03(\v2\x19.mews.agent.v1.KernelLineR\x05dmesg\"B\n" +
+	"\x10LoadProbeRequest\x12\x18\n" +
+	"\aedition\x18\x01 \x01(\tR\aedition\x12\x14\n" +
+	"\x05types\x18\x02 \x01(\tR\x05types\"y\n" +
 	"\aProgram\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06loaded\x18\x02 \x01(\bR\x06loaded\x120\n" +
@@ -1765,7 +1820,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x05fence\x18\x03 \x01(\bR\x05fence\x12\x14\n" +
 	"\x05drops\x18\x04 \x01(\x04R\x05drops\x12\x18\n" +
 	"\aseconds\x18\x05 \x01(\x01R\aseconds\x120\n" +
-	"\afailure\x18\x06 \x01(\v2\x16.mews.agent.v1.FailureR\afailure2\xad\b\n" +
+	"\afailure\x18\x06 \x01(\v2\x16.mews.agent.v1.FailureR\afailure2\xb8\b\n" +
 	"\x05Agent\x128\n" +
 	"\x05Hello\x12\x14.mews.agent.v1.Empty\x1a\x19.mews.agent.v1.HelloReply\x122\n" +
 	"\x04Ping\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12>\n" +
@@ -1775,8 +1830,8 @@ const file_agent_proto_rawDesc = "" +
 	"\x06Upload\x12\x1c.mews.agent.v1.UploadRequest\x1a\x14.mews.agent.v1.Empty\x12N\n" +
 	"\n" +
 	"LoadModule\x12 .mews.agent.v1.LoadModuleRequest\x1a\x1e.mews.agent.v1.LoadModuleReply\x12T\n" +
-	"\fUnloadModule\x12\".mews.agent.v1.UnloadModuleRequest\x1a .mews.agent.v1.UnloadModuleReply\x12@\n" +
-	"\tLoadProbe\x12\x14.mews.agent.v1.Empty\x1a\x1d.mews.agent.v1.LoadProbeReply\x129\n" +
+	"\fUnloadModule\x12\".mews.agent.v1.UnloadModuleRequest\x1a .mews.agent.v1.UnloadModuleReply\x12K\n" +
+	"\tLoadProbe\x12\x1f.mews.agent.v1.LoadProbeRequest\x1a\x1d.mews.agent.v1.LoadProbeReply\x129\n" +
 	"\vUnloadProbe\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12W\n" +
 	"\rStartConsumer\x12#.mews.agent.v1.StartConsumerRequest\x1a!.mews.agent.v1.StartConsumerReply\x12F\n" +
 	"\fStopConsumer\x12\x14.mews.agent.v1.Empty\x1a .mews.agent.v1.StopConsumerReply\x123\n" +
@@ -1797,7 +1852,7 @@ func file_agent_proto_rawDescGZIP() []byte {
 	return file_agent_proto_rawDescData
 }
 
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_agent_proto_goTypes = []any{
 	(*Empty)(nil),                // 0: mews.agent.v1.Empty
 	(*Failure)(nil),              // 1: mews.agent.v1.Failure
@@ -1814,20 +1869,21 @@ var file_agent_proto_goTypes = []any{
 	(*LoadModuleReply)(nil),      // 12: mews.agent.v1.LoadModuleReply
 	(*UnloadModuleRequest)(nil),  // 13: mews.agent.v1.UnloadModuleRequest
 	(*UnloadModuleReply)(nil),    // 14: mews.agent.v1.UnloadModuleReply
-	(*Program)(nil),              // 15: mews.agent.v1.Program
-	(*LoadProbeReply)(nil),       // 16: mews.agent.v1.LoadProbeReply
-	(*Watch)(nil),                // 17: mews.agent.v1.Watch
-	(*Match)(nil),                // 18: mews.agent.v1.Match
-	(*StartConsumerRequest)(nil), // 19: mews.agent.v1.StartConsumerRequest
-	(*StartConsumerReply)(nil),   // 20: mews.agent.v1.StartConsumerReply
-	(*StopConsumerReply)(nil),    // 21: mews.agent.v1.StopConsumerReply
-	(*CheckEventsReply)(nil),     // 22: mews.agent.v1.CheckEventsReply
-	(*EventField)(nil),           // 23: mews.agent.v1.EventField
-	(*RunDeedRequest)(nil),       // 24: mews.agent.v1.RunDeedRequest
-	(*RunDeedReply)(nil),         // 25: mews.agent.v1.RunDeedReply
-	nil,                          // 26: mews.agent.v1.Match.FieldsEntry
-	nil,                          // 27: mews.agent.v1.StartConsumerRequest.OptionsEntry
-	nil,                          // 28: mews.agent.v1.StopConsumerReply.DropsByEntry
+	(*LoadProbeRequest)(nil),     // 15: mews.agent.v1.LoadProbeRequest
+	(*Program)(nil),              // 16: mews.agent.v1.Program
+	(*LoadProbeReply)(nil),       // 17: mews.agent.v1.LoadProbeReply
+	(*Watch)(nil),                // 18: mews.agent.v1.Watch
+	(*Match)(nil),                // 19: mews.agent.v1.Match
+	(*StartConsumerRequest)(nil), // 20: mews.agent.v1.StartConsumerRequest
+	(*StartConsumerReply)(nil),   // 21: mews.agent.v1.StartConsumerReply
+	(*StopConsumerReply)(nil),    // 22: mews.agent.v1.StopConsumerReply
+	(*CheckEventsReply)(nil),     // 23: mews.agent.v1.CheckEventsReply
+	(*EventField)(nil),           // 24: mews.agent.v1.EventField
+	(*RunDeedRequest)(nil),       // 25: mews.agent.v1.RunDeedRequest
+	(*RunDeedReply)(nil),         // 26: mews.agent.v1.RunDeedReply
+	nil,                          // 27: mews.agent.v1.Match.FieldsEntry
+	nil,                          // 28: mews.agent.v1.StartConsumerRequest.OptionsEntry
+	nil,                          // 29: mews.agent.v1.StopConsumerReply.DropsByEntry
 }
 var file_agent_proto_depIdxs = []int32{
 	2,  // 0: mews.agent.v1.Failure.evidence:type_name -> mews.agent.v1.Evidence
@@ -1835,13 +1891,13 @@ var file_agent_proto_depIdxs = []int32{
 	7,  // 2: mews.agent.v1.LoadModuleReply.dmesg:type_name -> mews.agent.v1.KernelLine
 	7,  // 3: mews.agent.v1.UnloadModuleReply.dmesg:type_name -> mews.agent.v1.KernelLine
 	1,  // 4: mews.agent.v1.Program.failure:type_name -> mews.agent.v1.Failure
-	15, // 5: mews.agent.v1.LoadProbeReply.programs:type_name -> mews.agent.v1.Program
-	26, // 6: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
-	17, // 7: mews.agent.v1.StartConsumerRequest.watches:type_name -> mews.agent.v1.Watch
-	27, // 8: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
-	28, // 9: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
-	23, // 10: mews.agent.v1.CheckEventsReply.fields:type_name -> mews.agent.v1.EventField
-	18, // 11: mews.agent.v1.RunDeedReply.matches:type_name -> mews.agent.v1.Match
+	16, // 5: mews.agent.v1.LoadProbeReply.programs:type_name -> mews.agent.v1.Program
+	27, // 6: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
+	18, // 7: mews.agent.v1.StartConsumerRequest.watches:type_name -> mews.agent.v1.Watch
+	28, // 8: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
+	29, // 9: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
+	24, // 10: mews.agent.v1.CheckEventsReply.fields:type_name -> mews.agent.v1.EventField
+	19, // 11: mews.agent.v1.RunDeedReply.matches:type_name -> mews.agent.v1.Match
 	1,  // 12: mews.agent.v1.RunDeedReply.failure:type_name -> mews.agent.v1.Failure
 	0,  // 13: mews.agent.v1.Agent.Hello:input_type -> mews.agent.v1.Empty
 	0,  // 14: mews.agent.v1.Agent.Ping:input_type -> mews.agent.v1.Empty
@@ -1851,13 +1907,13 @@ var file_agent_proto_depIdxs = []int32{
 	10, // 18: mews.agent.v1.Agent.Upload:input_type -> mews.agent.v1.UploadRequest
 	11, // 19: mews.agent.v1.Agent.LoadModule:input_type -> mews.agent.v1.LoadModuleRequest
 	13, // 20: mews.agent.v1.Agent.UnloadModule:input_type -> mews.agent.v1.UnloadModuleRequest
-	0,  // 21: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.Empty
+	15, // 21: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.LoadProbeRequest
 	0,  // 22: mews.agent.v1.Agent.UnloadProbe:input_type -> mews.agent.v1.Empty
-	19, // 23: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
+	20, // 23: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
 	0,  // 24: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
 	0,  // 25: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
 	0,  // 26: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
-	24, // 27: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
+	25, // 27: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
 	0,  // 28: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
 	3,  // 29: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
 	0,  // 30: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
@@ -1867,13 +1923,13 @@ var file_agent_proto_depIdxs = []int32{
 	0,  // 34: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
 	12, // 35: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
 	14, // 36: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
-	16, // 37: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
+	17, // 37: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
 	0,  // 38: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
-	20, // 39: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
-	21, // 40: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
+	21, // 39: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
+	22, // 40: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
 	0,  // 41: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
-	22, // 42: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
-	25, // 43: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
+	23, // 42: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
+	26, // 43: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
 	0,  // 44: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
 	29, // [29:45] is the sub-list for method output_type
 	13, // [13:29] is the sub-list for method input_type
@@ -1893,7 +1949,7 @@ func file_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

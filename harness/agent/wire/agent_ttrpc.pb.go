@@ -16,7 +16,7 @@ type AgentService interface {
 	Upload(context.Context, *UploadRequest) (*Empty, error)
 	LoadModule(context.Context, *LoadModuleRequest) (*LoadModuleReply, error)
 	UnloadModule(context.Context, *UnloadModuleRequest) (*UnloadModuleReply, error)
-	LoadProbe(context.Context, *Empty) (*LoadProbeReply, error)
+	LoadProbe(context.Context, *LoadProbeRequest) (*LoadProbeReply, error)
 	UnloadProbe(context.Context, *Empty) (*Empty, error)
 	StartConsumer(context.Context, *StartConsumerRequest) (*StartConsumerReply, error)
 	StopConsumer(context.Context, *Empty) (*StopConsumerReply, error)
@@ -86,7 +86,7 @@ func RegisterAgentService(srv *ttrpc.Server, svc AgentService) {
 				return svc.UnloadModule(ctx, &req)
 			},
 			"LoadProbe": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
-				var req Empty
+				var req LoadProbeRequest
 				if err := unmarshal(&req); err != nil {
 					return nil, err
 				}
@@ -219,7 +219,7 @@ func (c *agentClient) UnloadModule(ctx context.Context, req *UnloadModuleRequest
 	return &resp, nil
 }
 
-func (c *agentClient) LoadProbe(ctx context.Context, req *Empty) (*LoadProbeReply, error) {
+func (c *agentClient) LoadProbe(ctx context.Context, req *LoadProbeRequest) (*LoadProbeReply, error) {
 	var resp LoadProbeReply
 	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "LoadProbe", req, &resp); err != nil {
 		return nil, err

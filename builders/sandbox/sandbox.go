@@ -29,14 +29,17 @@ import (
 // Limits bound a run. The zero value of a field means its default.
 type Limits struct {
 	Wall time.Duration // default 10 minutes
-	// Memory is the address space in bytes of each process, not of their sum: a cgroup would bound the sum, but
-	// many hosts give none to write to. Default 4 GiB; cc1 needs about 400 MiB for Falco's module.
+	// Memory in bytes. With Local it is the address space of each process, not of their sum: a cgroup would bound the
+	// sum, as Docker does, but many hosts give none to write to. Default 4 GiB; cc1 needs about 400 MiB for Falco's module.
 	Memory uint64
 	// File is the size in bytes of the largest file that may be written. Default 1 GiB.
 	File uint64
+	// Processes is how many there may be at once. Default 1024. Local does not bound it: without a cgroup nothing does for root.
+	Processes uint64
 }
 
-func (l Limits) orDefault() Limits {
+// OrDefault fills in the defaults.
+func (l Limits) OrDefault() Limits {
 	if l.Wall == 0 {
 		l.Wall = 10 * time.Minute
 	}
@@ -45,6 +48,9 @@ func (l Limits) orDefault() Limits {
 	}
 	if l.File == 0 {
 		l.File = 1 << 30
+	}
+	if l.Processes == 0 {
+		l.Processes = 1024
 	}
 	return l
 }
@@ -86,7 +92,10 @@ type Result struct {
 	ExitCode int            // -1 when a signal ended it
 	Signal   syscall.Signal // 0 when none did
 	TimedOut bool           // Limits.Wall was over
-	Elapsed  time.Duration
+	// OutOfMemory says that Limits.Memory killed a process, not always the command's own. Local never says so: there
+	// the compiler is refused memory, and says so itself.
+	OutOfMemory bool
+	Elapsed     time.Duration
 }
 
 // Runner runs commands, each cut off as the package comment says.
@@ -111,7 +120,7 @@ const setupFailed = 125
 // Run runs one command. The error is a *cause.Err: TOOLCHAIN_BROKEN when the sandbox could not be made, CANCELLED
 // when ctx ended first. [Init] must have been called first thing in main.
 func Run(ctx context.Context, s Spec) (*Result, error) {
-	if err := s.check(); err != nil {
+	if err := s.Check(); err != nil {
 		return nil, err
 	}
 	type outcome struct {
@@ -130,7 +139,8 @@ func Run(ctx context.Context, s Spec) (*Result, error) {
 	return o.r, o.err
 }
 
-func (s *Spec) check() error {
+// Check reports what keeps s from being run by any runner.
+func (s *Spec) Check() error {
 	broken := func(format string, args ...any) error {
 		return cause.Errorf(cause.ToolchainBroken, cause.FaultHarness, "sandbox: "+format, args...)
 	}
@@ -161,7 +171,7 @@ type setup struct {
 }
 
 func run(ctx context.Context, s Spec) (*Result, error) {
-	lim := s.Limits.orDefault()
+	lim := s.Limits.OrDefault()
 	wall, stop := context.WithTimeout(ctx, lim.Wall)
 	defer stop()
 

@@ -7,8 +7,12 @@ import (
 	"encoding/hex"
 )
 
-// Digest names this build of the probe by its object: "bpf-" and the first 12 hexadecimal digits of its SHA-256.
+// Digest names this build of the probe, all its editions, by their objects: "bpf-" and the first 12 hexadecimal digits of
+// their SHA-256.
 func Digest() string {
-	sum := sha256.Sum256(_ProbeBytes)
-	return "bpf-" + hex.EncodeToString(sum[:6])
+	h := sha256.New()
+	for _, object := range [][]byte{_ProbeBytes, _BadOpenHowBytes, _BadUpperBytes} {
+		h.Write(object)
+	}
+	return "bpf-" + hex.EncodeToString(h.Sum(nil)[:6])
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -245,11 +246,7 @@ func (c *cellRun) fly(ctx context.Context) error {
 func (c *cellRun) load(ctx context.Context, g *guest) (string, error) {
 	if c.built.Open == nil {
 		g.driver = "bpf_prog_"
-		r, err := g.c.LoadProbe(ctx, agent.Probe{})
-		if err != nil {
-			return "", err
-		}
-		return loaded(r)
+		return c.loadProbe(ctx, g)
 	}
 	f, err := c.built.Open()
 	if err != nil {
@@ -262,6 +259,28 @@ func (c *cellRun) load(ctx context.Context, g *guest) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("%d device nodes, API %s, schema %s", r.Devices, or(r.APIVersion, "unversioned"), or(r.SchemaVersion, "unversioned")), nil
+}
+
+func (c *cellRun) loadProbe(ctx context.Context, g *guest) (string, error) {
+	probe := agent.Probe{Edition: c.Driver.Source.Builtin.V}
+	file := c.override()
+	btf, err := types(file)
+	if err != nil {
+		return "", err
+	}
+	if btf != nil {
+		defer btf.Close()
+		probe.Types = btf
+	}
+	r, err := g.c.LoadProbe(ctx, probe)
+	if err != nil {
+		return "", err
+	}
+	note, err := loaded(r)
+	if file != "" {
+		note = strings.TrimPrefix(note+"; relocated against "+filepath.Base(file)+", not the kernel's own types", "; ")
+	}
+	return note, err
 }
 
 // loaded is nil if every program that this kernel can have is loaded. One whose types the kernel lacks is left out and

@@ -48,6 +48,7 @@ type Kernel struct {
 	Latest int    `yaml:"latest"`         // the newest N of those that match; 0 means all
 	Build  []Str  `yaml:"build"`          // Debian suites that hold its compiler; none: those known to
 	Name   string // the key
+	BTF    Str    `yaml:"btf_override"` // a BTF file to relocate CO-RE probes against, in place of the kernel's own types; may be .gz
 }
 
 // Packages is a set of packages with all they depend on.
@@ -69,6 +70,7 @@ type Driver struct {
 	Source   Source `yaml:"source,required"`
 	Consumer Str    `yaml:"consumer,required"`
 	Name     string // the key
+	BTF      Str    `yaml:"btf_override"` // as of a kernel; that of the driver counts where both have one
 }
 
 // Source is either a package of a suite or a driver that mews carries.
@@ -181,6 +183,7 @@ func (c *checker) run(file string) {
 		if k.Latest < 0 {
 			c.errorf(e.Key, "latest: %d is below 0", k.Latest)
 		}
+		c.override(k.BTF)
 		switch debian := k.Distro.V == "debian"; {
 		case debian:
 			c.nonEmpty(e.Key, "suites", len(k.Suites))
@@ -244,7 +247,21 @@ func (c *checker) driver(key Str, d Driver) {
 	if d.Variant.V == "modern_ebpf" && s.Builtin.V == "" {
 		c.errorf(key, "%s: a modern_ebpf driver is builtin", key.V)
 	}
+	c.override(d.BTF)
+	if d.BTF.V != "" && d.Variant.V != "modern_ebpf" {
+		c.errorf(d.BTF, "%s: only a modern_ebpf driver is relocated; btf_override is of no use to variant %s", key.V, d.Variant.V)
+	}
 	if d.Variant.V == "kmod" && s.Builtin.V != "" {
 		c.errorf(s.Builtin, "%s: a kmod driver comes from a package", key.V)
+	}
+}
+
+// override checks that a BTF file can be had before anything starts. What is in it is for the driver to find out.
+func (c *checker) override(file Str) {
+	if file.V == "" {
+		return
+	}
+	if info, err := os.Stat(file.V); err != nil || !info.Mode().IsRegular() {
+		c.errorf(file, "btf_override: %s is no file that can be read from here", file.V)
 	}
 }

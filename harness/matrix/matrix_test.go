@@ -41,6 +41,19 @@ func TestShippedMatrix(t *testing.T) {
 	}
 }
 
+func TestBTFOverride(t *testing.T) {
+	text := strings.Replace(shipped(t), "source: {builtin: modern}\n", "source: {builtin: modern}\n    btf_override: matrix.go\n", 1)
+	m, err := Parse("matrix.yaml", []byte(strings.Replace(text, "latest: 1\n", "latest: 1\n    btf_override: matrix_test.go\n", 1)), voc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, _ := m.Drivers.Get("mews-modern")
+	k, _ := m.Kernels.Get("debian-5.10")
+	if d.BTF.V != "matrix.go" || k.BTF.V != "matrix_test.go" {
+		t.Errorf("the driver's types are %q, the kernel's %q", d.BTF.V, k.BTF.V)
+	}
+}
+
 // Each case breaks the shipped file in one place and names the error a user must then see.
 func TestRefuses(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
@@ -61,6 +74,9 @@ func TestRefuses(t *testing.T) {
 		{"two sources", "{builtin: modern}", "{builtin: modern, package: x, suite: sid}", "either a package or builtin, not both"},
 		{"empty profile", "drivers: [falco-kmod, mews-modern]", "drivers: []", "a run of nothing proves nothing"},
 		{"name that is no file's", "  debian-7:", "  debian/7:", `"debian/7" cannot be part of a file's name`},
+		{"types of a module", "source: {package: falcosecurity-scap-dkms, suite: sid}\n", "source: {package: falcosecurity-scap-dkms, suite: sid}\n    btf_override: matrix.go\n", "btf_override is of no use to variant kmod"},
+		{"no types", "source: {builtin: modern}\n", "source: {builtin: modern}\n    btf_override: nowhere.btf\n", "nowhere.btf is no file that can be read from here"},
+		{"types that are a directory", "    latest: 1\n", "    latest: 1\n    btf_override: .\n", "btf_override: . is no file"},
 		{"version", "version: 1", "version: 2", "version 2 is not known"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/mews-farm/mews/builders/inspect"
 	"github.com/mews-farm/mews/builders/kmod"
 	"github.com/mews-farm/mews/builders/root"
+	"github.com/mews-farm/mews/driver/modern"
 	"github.com/mews-farm/mews/harness"
 	"github.com/mews-farm/mews/kernels"
 )
@@ -99,4 +100,4 @@ func (w *Workshop) Inspect(_ *harness.Cell, f *kernels.Files, b *harness.Built) 
 }
 
 // Builtins names the drivers that mews carries.
-var Builtins = []string{"modern"}
+var Builtins = modern.Editions()

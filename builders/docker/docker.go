@@ -28,10 +28,11 @@ import (
 	"github.com/mews-farm/mews/results/cause"
 )
 
-// Labels of what is ours on a daemon that others use too. Images carry LabelRoot, containers LabelOwner.
+// Labels of what is ours on a daemon that others use too. Images carry the first two, containers the last.
 const (
-	LabelRoot  = "farm.mews.root"  // the key of the build root
-	LabelOwner = "farm.mews.owner" // the process that started the container: see owner
+	LabelRoot   = "farm.mews.root"   // the key of the build root
+	LabelRecipe = "farm.mews.recipe" // how the image was made of it
+	LabelOwner  = "farm.mews.owner"  // the process that started the container: see owner
 )
 
 // Repository is the name of our images; their tag is the key of the root.
@@ -194,13 +195,17 @@ func (r *Runner) reap(ctx context.Context) error {
 	return nil
 }
 
-// Prune removes every image of ours that no container uses, and returns the keys of their roots.
-func (r *Runner) Prune(ctx context.Context) (keys []string, err error) {
+// Prune removes those images of ours that no container uses and whose root's key is not to be kept, and returns the keys.
+// A build that needs one of them makes it again.
+func (r *Runner) Prune(ctx context.Context, keep func(key string) bool) (keys []string, err error) {
 	all, err := r.cli.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", LabelRoot))})
 	if err != nil {
 		return nil, r.failed(ctx, "list images", err)
 	}
 	for _, i := range all {
+		if keep != nil && keep(i.Labels[LabelRoot]) {
+			continue
+		}
 		_, err := r.cli.ImageRemove(ctx, i.ID, image.RemoveOptions{PruneChildren: true, Force: len(i.RepoTags) > 1})
 		switch {
 		case errdefs.IsConflict(err), errdefs.IsNotFound(err):

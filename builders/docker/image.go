@@ -18,6 +18,9 @@ import (
 	"github.com/mews-farm/mews/results/cause"
 )
 
+// recipe is raised when the same root is to become another image.
+const recipe = "1"
+
 // tag is what Docker takes for one; distribution's grammar of references.
 var tag = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
@@ -39,7 +42,7 @@ func (r *Runner) ensure(ctx context.Context, dir, key string) (ref string, err e
 
 	got, err := r.cli.ImageInspect(ctx, ref)
 	switch {
-	case err == nil && got.Config != nil && got.Config.Labels[LabelRoot] == key:
+	case err == nil && got.Config != nil && got.Config.Labels[LabelRoot] == key && got.Config.Labels[LabelRecipe] == recipe:
 		return ref, nil
 	case err != nil && !errdefs.IsNotFound(err):
 		return "", r.failed(ctx, "look for the image "+ref, err)
@@ -52,7 +55,7 @@ func (r *Runner) ensure(ctx context.Context, dir, key string) (ref string, err e
 	}()
 	defer pr.Close() // lets the writer end
 	said, err := r.cli.ImageImport(ctx, image.ImportSource{Source: pr, SourceName: "-"}, ref, image.ImportOptions{
-		Message: "build root of mews", Changes: []string{"LABEL " + LabelRoot + "=" + key},
+		Message: "build root of mews", Changes: []string{"LABEL " + LabelRoot + "=" + key + " " + LabelRecipe + "=" + recipe},
 	})
 	if err != nil {
 		return "", r.failed(ctx, "import the build root "+key, err)

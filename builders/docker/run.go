@@ -5,6 +5,7 @@ package docker
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
@@ -27,8 +29,11 @@ var _ sandbox.Runner = (*Runner)(nil)
 
 // entry runs the command with both outputs in one pipe, as on a terminal or in sandbox.Local: two would reach the log in
 // an order of their own, and which step an error belongs to is told by its place. It takes away what Docker and dash add
-// to the environment.
-const entry = `unset HOSTNAME PWD OLDPWD; exec "$@" 2>&1`
+// to the environment, and says when there is no command, which is not one that failed.
+const (
+	entry     = `[ -x "$1" ] || { echo "$0: no program $1"; exit 125; }; unset HOSTNAME PWD OLDPWD; exec "$@" 2>&1`
+	entryName = "mews-entry"
+)
 
 // nobody is the user of containers where mews is root; elsewhere it is mews' own.
 const nobody = 65534
@@ -59,6 +64,11 @@ func (r *Runner) Run(ctx context.Context, s sandbox.Spec) (*sandbox.Result, erro
 		BindOptions: &mount.BindOptions{Propagation: mount.PropagationRPrivate}})
 	config, host := r.container(s, ref, strconv.Itoa(uid)+":"+strconv.Itoa(gid), mounts)
 	made, err := r.cli.ContainerCreate(ctx, config, host, nil, nil, "")
+	if errdefs.IsNotFound(err) { // somebody pruned the image since
+		if _, err = r.ensure(ctx, s.Root, s.RootKey); err == nil {
+			made, err = r.cli.ContainerCreate(ctx, config, host, nil, nil, "")
+		}
+	}
 	if err != nil {
 		return nil, r.failed(ctx, "make a container", err)
 	}
@@ -81,7 +91,7 @@ func (r *Runner) container(s sandbox.Spec, ref, user string, mounts []mount.Moun
 	memory, pids := int64(lim.Memory), int64(lim.Processes)
 	config := &container.Config{
 		Image: ref, User: user, Hostname: "mews", WorkingDir: dir, Env: append(sandbox.Environ(), s.Env...),
-		Entrypoint:   append([]string{"/usr/bin/sh", "-c", entry, "sh"}, s.Argv...),
+		Entrypoint:   append([]string{"/usr/bin/sh", "-c", entry, entryName}, s.Argv...),
 		AttachStdout: true, AttachStderr: true, NetworkDisabled: true,
 		Labels: map[string]string{LabelOwner: owner()},
 	}
@@ -104,8 +114,9 @@ func (r *Runner) run(ctx context.Context, id string, s sandbox.Spec) (*sandbox.R
 		return nil, r.failed(ctx, "attach to the container", err)
 	}
 	defer pipe.Close()
+	log := &logWriter{to: s.Log}
 	copied := make(chan error, 1)
-	go func() { copied <- copyLog(s, pipe) }()
+	go func() { copied <- log.copy(pipe) }()
 
 	// The wait must outlive ctx: the end of a killed container is waited for too.
 	whole, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -147,10 +158,13 @@ func (r *Runner) run(ctx context.Context, id string, s sandbox.Spec) (*sandbox.R
 	select {
 	case err := <-copied:
 		if err != nil {
-			return nil, err
+			return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "docker: log of %s: %w", filepath.Base(s.Argv[0]), err)
 		}
 	case <-time.After(patience):
 		return nil, r.lost("read the log of the container", errors.New("it does not end although the container did"))
+	}
+	if missing := entryName + ": no program "; status.StatusCode == 125 && strings.HasPrefix(log.head, missing) {
+		return nil, cause.Errorf(cause.ToolchainBroken, cause.FaultInfra, "docker: %s: not in the build root", s.Argv[0])
 	}
 	return res, r.ending(ctx, id, status.StatusCode, res)
 }
@@ -193,29 +207,28 @@ func (r *Runner) kill(ctx context.Context, id string) error {
 	return r.failed(short, "stop the container", err)
 }
 
-// copyLog passes on what the container prints. An error of the log's writer is the caller's trouble, not the daemon's.
-func copyLog(s sandbox.Spec, pipe types.HijackedResponse) error {
-	w := &logWriter{to: s.Log}
-	if _, err := stdcopy.StdCopy(w, w, pipe.Reader); err != nil && w.err == nil {
-		return nil // the connection broke: the wait says so, or the log was whole
-	}
-	if w.err != nil {
-		return cause.Errorf(cause.Internal, cause.FaultHarness, "docker: log of %s: %w", filepath.Base(s.Argv[0]), w.err)
-	}
-	return nil
-}
-
-// logWriter goes on reading after an error, so that the command is not blocked by a full pipe.
+// logWriter goes on reading after an error of the log's own writer, so that the command is not blocked by a full pipe.
 type logWriter struct {
-	to  interface{ Write([]byte) (int, error) }
-	err error
+	to   io.Writer // may be nil
+	head string    // the first bytes
+	err  error
 }
 
 func (w *logWriter) Write(p []byte) (int, error) {
+	if room := 64 - len(w.head); room > 0 {
+		w.head += string(p[:min(room, len(p))])
+	}
 	if w.to != nil && w.err == nil {
 		_, w.err = w.to.Write(p)
 	}
 	return len(p), nil
+}
+
+// copy passes on what the container prints and returns the error of the log's writer. That the connection broke is
+// nothing of its own: the wait says so too, or the log was whole.
+func (w *logWriter) copy(pipe types.HijackedResponse) error {
+	_, _ = stdcopy.StdCopy(w, w, pipe.Reader)
+	return w.err
 }
 
 // give makes a tree somebody's. Links are not followed.

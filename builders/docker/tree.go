@@ -46,6 +46,9 @@ func writeEntry(t *tar.Writer, in *os.Root, name string, fi fs.FileInfo, first m
 	switch {
 	case fi.IsDir():
 		h.Typeflag, h.Name = tar.TypeDir, name+"/"
+		if name == "tmp" {
+			h.Mode = 0o1777 // the runtime gives the tmpfs there the mode of the directory below, whatever it is asked for
+		}
 		return t.WriteHeader(h)
 	case fi.Mode()&fs.ModeSymlink != 0:
 		target, err := in.Readlink(name)

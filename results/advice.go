@@ -21,6 +21,8 @@ var advice = map[cause.Cause]string{
 	cause.OutOfMemory:       "give the machine more memory or run fewer --jobs; the driver has not been judged",
 	cause.BuilderLost:       "see whether the Docker daemon runs (docker info), or build with --builder local; the driver has not been judged",
 
+	cause.SourceUnusable: "name a DKMS tree, a checkout of falcosecurity/libs, or a package or tarball of one; the evidence says what was looked for",
+
 	cause.VariantGone: "nothing: this source has no such variant; name one that has, or another variant",
 
 	cause.VermagicMismatch:  "build the module against the headers of exactly this kernel release",
@@ -67,6 +69,10 @@ var advice = map[cause.Cause]string{
 	cause.CloudCapacity:     "try again later, or in another zone",
 	cause.MirrorUnreachable: "check the network and the mirror, or run with --offline from the archive",
 	cause.DiskFull:          "free disk space and run the cell again",
+	cause.StoreUnreachable:  "check the store's URL, AWS_ENDPOINT_URL and the network; what was built is kept and published when it is run again",
+	cause.StoreDenied:       "check the credentials and that they may read, write and list there; what was built is kept",
+	cause.StoreConflict:     "see what differs in the two sidecars; publish with --replace if the new artifact is the right one",
+	cause.StoreCorrupt:      "remove the object that is named, and publish it again",
 	cause.Cancelled:         "the run was interrupted; run the cell again",
 	cause.Internal:          "this is a bug in mews: please report it with the run directory",
 	cause.NotRecorded:       "nothing was recorded, which proves nothing: run the cell again",

@@ -48,6 +48,8 @@ const (
 	PackageCorrupt   Cause = "PACKAGE_CORRUPT"
 	SignatureInvalid Cause = "SIGNATURE_INVALID"
 
+	SourceUnusable Cause = "SOURCE_UNUSABLE" // what was named as a driver's source holds none, or nothing that is safe to unpack
+
 	ToolchainMismatch Cause = "TOOLCHAIN_MISMATCH"
 	ToolchainBroken   Cause = "TOOLCHAIN_BROKEN"
 	CompileError      Cause = "COMPILE_ERROR"
@@ -102,6 +104,10 @@ const (
 	CloudCapacity     Cause = "CLOUD_CAPACITY"
 	MirrorUnreachable Cause = "MIRROR_UNREACHABLE"
 	DiskFull          Cause = "DISK_FULL"
+	StoreUnreachable  Cause = "STORE_UNREACHABLE" // the artifact store does not answer, or is gone
+	StoreDenied       Cause = "STORE_DENIED"      // the artifact store does not let us
+	StoreConflict     Cause = "STORE_CONFLICT"    // the artifact store has something else under that name
+	StoreCorrupt      Cause = "STORE_CORRUPT"     // what the artifact store has is not what it says it has
 	Cancelled         Cause = "CANCELLED"
 	Internal          Cause = "INTERNAL"     // a bug in mews; says so instead of blaming anybody else
 	NotRecorded       Cause = "NOT_RECORDED" // the cause of every missing result

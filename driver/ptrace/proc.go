@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ptrace
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Bounds of what is read of a process, in bytes. Those of argv and of the environment are the probe's, so that what is
+// truncated is the same under both.
+const (
+	procMax = 64 << 10
+	argsMax = 4096
+	envMax  = 8192
+)
+
+// status is what /proc says of a thread and its process.
+type status struct {
+	comm       string
+	pid, tid   int
+	ppid, vpid int
+	uid, gid   int // real: what the kernel's helper gives to probes
+	fsuid      int
+	fsgid      int
+	effective  uint64 // capabilities
+}
+
+func procPath(tid int, file ...string) string {
+	return filepath.Join(append([]string{"/proc", strconv.Itoa(tid)}, file...)...)
+}
+
+// readProc reads a file of /proc up to max bytes; whole is false where it is longer.
+func readProc(path string, max int) (text string, whole bool, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", false, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, int64(max)+1))
+	if len(b) > max {
+		return string(b[:max]), false, err
+	}
+	return string(b), true, err
+}
+
+// readStatus asks the kernel who a thread is. One that is gone is an error.
+func readStatus(tid int) (status, error) {
+	text, _, err := readProc(procPath(tid, "status"), procMax)
+	if err != nil {
+		return status{}, err
+	}
+	return parseStatus(text, tid)
+}
+
+var errStatus = errors.New("/proc/PID/status lacks what it has had since 4.1")
+
+func parseStatus(text string, tid int) (status, error) {
+	s := status{tid: tid}
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":\t")
+		words := strings.Fields(value)
+		if len(words) == 0 {
+			continue
+		}
+		last := words[len(words)-1]
+		switch key {
+		case "Name":
+			s.comm = unescapeName(value)
+		case "Tgid":
+			s.pid, _ = strconv.Atoi(words[0])
+		case "PPid":
+			s.ppid, _ = strconv.Atoi(words[0])
+		case "Uid": // real, effective, saved, filesystem
+			s.uid, _ = strconv.Atoi(words[0])
+			s.fsuid, _ = strconv.Atoi(last)
+		case "Gid":
+			s.gid, _ = strconv.Atoi(words[0])
+			s.fsgid, _ = strconv.Atoi(last)
+		case "NStgid": // in each pid namespace, the innermost last
+			s.vpid, _ = strconv.Atoi(last)
+		case "CapEff":
+			s.effective, _ = strconv.ParseUint(words[0], 16, 64)
+		}
+	}
+	if s.pid == 0 || s.vpid == 0 {
+		return status{}, errStatus
+	}
+	return s, nil
+}
+
+// unescapeName undoes what the status file does to a name: \n for a newline, \\ for a backslash.
+func unescapeName(s string) string {
+	return strings.NewReplacer(`\\`, `\`, `\n`, "\n").Replace(s)
+}
+
+// cgroupOf is the path of a thread's cgroup in the default hierarchy, the one numbered 0.
+func cgroupOf(tid int) string {
+	text, _, err := readProc(procPath(tid, "cgroup"), procMax)
+	if err != nil {
+		return ""
+	}
+	return defaultCgroup(text)
+}
+
+func defaultCgroup(text string) string {
+	for line := range strings.Lines(text) {
+		if path, ok := strings.CutPrefix(line, "0::"); ok {
+			return strings.TrimSuffix(path, "\n")
+		}
+	}
+	return ""
+}
+
+// linkOf is what a link of /proc points to, as the thread sees it: without the root that it may have been given by
+// chroot(2), and without the mark of a file that is in no directory any more.
+func linkOf(tid int, file ...string) string {
+	link := procPath(tid, file...)
+	path, err := os.Readlink(link)
+	if err != nil {
+		return ""
+	}
+	if bare, ok := strings.CutSuffix(path, " (deleted)"); ok {
+		var st unix.Stat_t
+		if unix.Stat(link, &st) == nil && st.Nlink == 0 {
+			path = bare
+		}
+	}
+	root, err := os.Readlink(procPath(tid, "root"))
+	if err != nil {
+		return path
+	}
+	return below(root, path)
+}
+
+// below is path as seen by somebody whose root directory is root.
+func below(root, path string) string {
+	switch {
+	case root == "/":
+		return path
+	case path == root:
+		return "/"
+	case strings.HasPrefix(path, root+"/"):
+		return path[len(root):]
+	}
+	return path
+}

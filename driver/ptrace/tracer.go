@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ptrace
+
+import (
+	"bufio"
+	"encoding/gob"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"reflect"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mews-farm/mews/driver/modern"
+)
+
+// options are what the kernel is asked to report of a tracee. PTRACE_O_EXITKILL is not among them: the traced
+// shall outlive their tracer.
+const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACEEXEC |
+	unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACECLONE
+
+// syscallStop is the signal of a stop at the end of a system call (PTRACE_O_TRACESYSGOOD).
+const syscallStop = unix.SIGTRAP | 0x80
+
+// thread is a tracee.
+type thread struct {
+	tid, pid int
+	call     *call // the system call that it is in, if that is one of the table
+}
+
+// call is a system call under way.
+type call struct {
+	def   *watched
+	args  arguments
+	event modern.Event // the arguments as they were at its entry
+	done  bool         // a program was started: the event is out
+}
+
+// tracer is all that Trace knows. Everything in it belongs to the one thread that the kernel takes ptrace(2) of.
+type tracer struct {
+	threads map[int]*thread
+	last    map[int]status // of a process, by its id: who it was when it was last looked at
+	held    map[int]bool   // stopped before their parent's stop told whose children they are
+	cgroups *cgroups
+
+	emit bool
+	out  *bufio.Writer
+	enc  *gob.Encoder
+	sent uint64
+	lost map[string]uint64
+}
+
+// Trace is the tracer: a process of its own, because the kernel reports the stops of a tracee to whoever waits for
+// children in the tracer's process, and the parent of the traced waits for its children in other ways. It serves its
+// control connection until that ends, and stays until the last tracee has ended: a filter cannot be taken off a
+// process, and what it stops nobody but a tracer lets go on (without one the call fails with ENOSYS).
+//
+// It must be called on the thread that it is to stay on, by the child that [Start] started.
+func Trace() error {
+	runtime.LockOSThread()
+	control, events := os.NewFile(controlFD, "control"), os.NewFile(eventsFD, "events")
+	if control == nil || events == nil {
+		return errors.New("the tracer was not started by its driver")
+	}
+	// A signal comes at every stop of a tracee and at every end. It may stand for several: each is followed by looking
+	// until there is nothing more, so that none is waited for in vain.
+	stops := make(chan os.Signal, 1)
+	signal.Notify(stops, unix.SIGCHLD)
+	t := newTracer(events)
+	requests := make(chan request)
+	served := make(chan struct{})
+	go func() {
+		defer close(requests)
+		dec := json.NewDecoder(control)
+		for {
+			var r request
+			if err := dec.Decode(&r); err != nil {
+				return
+			}
+			requests <- r
+			<-served
+		}
+	}()
+	replies := json.NewEncoder(control)
+	for {
+		if err := t.drain(); err != nil {
+			return err
+		}
+		if requests == nil && len(t.threads)+len(t.held) == 0 {
+			return nil
+		}
+		select {
+		case <-stops:
+		case r, ok := <-requests:
+			if !ok {
+				requests, t.emit = nil, false
+				continue
+			}
+			if err := replies.Encode(t.serve(r)); err != nil {
+				t.emit = false // the driver is gone; that its connection has ended comes next
+			}
+			served <- struct{}{}
+		}
+	}
+}
+
+func newTracer(events io.Writer) *tracer {
+	out := bufio.NewWriter(events)
+	return &tracer{
+		threads: map[int]*thread{}, last: map[int]status{}, held: map[int]bool{}, cgroups: newCgroups(),
+		out: out, enc: gob.NewEncoder(out), lost: map[string]uint64{},
+	}
+}
+
+func (t *tracer) serve(r request) reply {
+	var err error
+	switch r.Op {
+	case opAdopt:
+		err = t.adopt(r.PID)
+	case opAttach:
+		t.emit = true
+	case opDetach:
+		t.emit = false
+		err = t.write(message{End: true})
+	case opStats, opClose:
+	default:
+		err = fmt.Errorf("unknown request %q", r.Op)
+	}
+	out := reply{Sent: t.sent, Lost: t.lost, Traced: len(t.threads)}
+	if err != nil {
+		out.Error = err.Error()
+	}
+	return out
+}
+
+// adopt begins to trace a process of one thread that matters: the one that will start a program.
+func (t *tracer) adopt(pid int) error {
+	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(pid), 0, options, 0, 0); errno != 0 {
+		return fmt.Errorf("trace process %d: %w", pid, errno)
+	}
+	t.threads[pid] = &thread{tid: pid, pid: pid}
+	return nil
+}
+
+// write sends one message and waits until it has gone: a driver that is behind slows the traced down, and nothing
+// is lost.
+func (t *tracer) write(m message) error {
+	if err := t.enc.Encode(m); err != nil {
+		return err
+	}
+	return t.out.Flush()
+}
+
+// send sends an event.
+func (t *tracer) send(ev *modern.Event) {
+	if err := t.write(message{Event: *ev}); err != nil {
+		t.emit = false // the driver is gone
+		return
+	}
+	t.sent++
+}
+
+// drain handles what the tracees did until none is left that waits.
+func (t *tracer) drain() error {
+	for {
+		var ws unix.WaitStatus
+		// Only the tracees of this thread: the Go runtime starts no children, but nothing else should be reaped here.
+		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG|unix.WALL|unix.WNOTHREAD, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ECHILD), err == nil && pid == 0:
+			return nil
+		case err != nil:
+			return fmt.Errorf("wait for the traced: %w", err)
+		}
+		t.handle(pid, ws)
+	}
+}
+
+// handle does what one stop or end asks for, and lets the tracee go on. The errors of ptrace(2) are not looked at: a
+// tracee that cannot go on was killed, which the next wait tells.
+func (t *tracer) handle(tid int, ws unix.WaitStatus) {
+	if ws.Exited() || ws.Signaled() {
+		t.ended(tid)
+		return
+	}
+	th := t.threads[tid]
+	if th == nil {
+		t.held[tid] = true
+		return
+	}
+	switch sig, event := ws.StopSignal(), int(ws)>>16; event {
+	case unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK, unix.PTRACE_EVENT_CLONE:
+		if child, err := unix.PtraceGetEventMsg(tid); err == nil {
+			t.forked(int(child), th.pid)
+		}
+		th.resume(0)
+	case unix.PTRACE_EVENT_EXEC:
+		t.executed(th)
+		th.resume(0)
+	case unix.PTRACE_EVENT_SECCOMP:
+		t.entered(th)
+		th.resume(0)
+	case unix.PTRACE_EVENT_STOP:
+		switch sig {
+		case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+			// Stopped as a whole by job control, and so it must stay until it is continued.
+			_, _, _ = unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_LISTEN, uintptr(tid), 0, 0, 0, 0)
+		default:
+			th.resume(0)
+		}
+	default:
+		if sig == syscallStop {
+			t.returned(th)
+			sig = 0
+		}
+		th.resume(sig) // a signal on its way is delivered as it is
+	}
+}
+
+// resume lets a stopped thread go on, with a signal or with 0 for none: to the end of the system call that it is in, or
+// to whatever stops it next.
+func (th *thread) resume(sig unix.Signal) {
+	if th.call != nil {
+		_ = unix.PtraceSyscall(th.tid, int(sig))
+		return
+	}
+	_ = unix.PtraceCont(th.tid, int(sig))
+}
+
+// forked adds a new thread, and says so if it is a new process.
+func (t *tracer) forked(tid, origin int) {
+	th := t.threads[tid]
+	if th == nil {
+		th = &thread{tid: tid, pid: tid}
+		t.threads[tid] = th
+		s, err := readStatus(tid)
+		if err == nil {
+			th.pid = s.pid
+		}
+		switch {
+		case err != nil:
+			t.lose(lostGone)
+		case s.pid == tid:
+			t.last[tid] = s
+			if t.emit {
+				ev := modern.Event{Origin: origin}
+				t.head(&ev, modern.Fork, s)
+				t.send(&ev)
+			}
+		}
+	}
+	if t.held[tid] {
+		delete(t.held, tid)
+		th.resume(0)
+	}
+}
+
+// ended forgets a thread, and says so if its process is over.
+func (t *tracer) ended(tid int) {
+	delete(t.held, tid)
+	th := t.threads[tid]
+	delete(t.threads, tid)
+	if th != nil && th.pid == tid {
+		s, ok := t.last[tid]
+		delete(t.last, tid)
+		if ok && t.emit {
+			var ev modern.Event
+			t.head(&ev, modern.Exit, s)
+			t.send(&ev)
+		}
+	}
+	// Whoever was killed in the middle of a fork will not tell of its child, which must not wait for that. If it was
+	// somebody else that ended, all that is lost is who called fork: the child's parent stands for it.
+	for child := range t.held {
+		origin := 0
+		if s, err := readStatus(child); err == nil {
+			origin = s.ppid
+		}
+		t.forked(child, origin)
+	}
+}
+
+// executed is a thread whose process has become a program. All other threads of the process are gone, and it has the
+// id of the first, whichever it was.
+func (t *tracer) executed(th *thread) {
+	if former, err := unix.PtraceGetEventMsg(th.tid); err == nil && int(former) != th.tid {
+		th.call = nil // of the first thread, which is no more
+		if caller := t.threads[int(former)]; caller != nil {
+			th.call = caller.call
+			delete(t.threads, int(former))
+		}
+	}
+	if th.call == nil {
+		return // it began before anybody asked
+	}
+	th.call.done = true
+	s, err := readStatus(th.tid)
+	if err != nil {
+		t.lose(lostGone)
+		return
+	}
+	t.last[s.pid] = s
+	if !t.emit {
+		return
+	}
+	ev := th.call.event
+	t.head(&ev, modern.Exec, s)
+	ev.Syscall = "execve" // every exec goes by that name, as with the probe
+	ev.Path = linkOf(s.tid, "exe")
+	if ev.Exe, err = exeOf(s, ev.Path); err != nil {
+		t.lose(lostLayer)
+	}
+	ev.Args = stringsOf(s.tid, "cmdline", argsMax, &ev)
+	ev.Env = stringsOf(s.tid, "environ", envMax, &ev)
+	t.send(&ev)
+}
+
+// entered looks at the arguments of a system call before the kernel does.
+func (t *tracer) entered(th *thread) {
+	th.call = nil
+	if !t.emit {
+		return
+	}
+	if data, err := unix.PtraceGetEventMsg(th.tid); err == nil && data == foreignCall {
+		t.lose(lostForeign)
+		return
+	}
+	nr, args, _, err := registers(th.tid)
+	if err != nil {
+		return // killed: the call is not made
+	}
+	def := byNumber[nr]
+	if def == nil {
+		return // stopped by a filter that the traced made itself
+	}
+	c := &call{def: def, args: arguments{tid: th.tid, arg: args, mem: of(th.tid)}}
+	def.decode(&c.args, &c.event)
+	th.call = c
+}
+
+// returned completes the event of a system call that has ended, and sends it.
+func (t *tracer) returned(th *thread) {
+	c := th.call
+	th.call = nil
+	if c == nil || c.done || !t.emit {
+		return
+	}
+	if c.def.kind == modern.Exec {
+		return // it failed: nothing was executed
+	}
+	_, _, ret, err := registers(th.tid)
+	if err != nil {
+		t.lose(lostGone)
+		return
+	}
+	s, err := readStatus(th.tid)
+	if err != nil {
+		t.lose(lostGone)
+		return
+	}
+	t.last[s.pid] = s
+	var again modern.Event
+	if c.def.decode(&c.args, &again); !reflect.DeepEqual(c.event, again) {
+		t.lose(lostRaced) // what is told is what stood there at the entry
+	}
+	ev := c.event
+	t.head(&ev, c.def.kind, s)
+	ev.Syscall, ev.Ret = c.def.name, result(ret)
+	if ev.Kind == modern.Open {
+		opened(th.tid, &ev)
+	}
+	t.send(&ev)
+}
+
+// head completes what every event tells: when, and of whom.
+func (t *tracer) head(ev *modern.Event, kind modern.Kind, s status) {
+	ev.Kind, ev.Time = kind, sinceBoot()
+	ev.PID, ev.TID, ev.PPID, ev.VPID = s.pid, s.tid, s.ppid, s.vpid
+	ev.UID, ev.GID, ev.Comm = s.uid, s.gid, s.comm
+	ev.CgroupPath = cgroupOf(s.tid)
+	ev.Cgroup = t.cgroups.id(ev.CgroupPath)
+}
+
+func sinceBoot() time.Duration {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		panic(fmt.Sprintf("CLOCK_BOOTTIME, which every kernel has since 2.6.39: %v", err))
+	}
+	return time.Duration(now.Nano())
+}
+
+// result is what the traced will see of what a call returned. A call that a signal interrupted and that may be made
+// again returns a number which never leaves the kernel (ERESTARTSYS to ERESTART_RESTARTBLOCK, 512 to 516).
+func result(ret int64) int64 {
+	if ret <= -512 && ret >= -516 {
+		return -int64(unix.EINTR)
+	}
+	return ret
+}
+
+// stringsOf reads a file of /proc whose strings end in a NUL each.
+func stringsOf(tid int, file string, max int, ev *modern.Event) []string {
+	text, whole, err := readProc(procPath(tid, file), max)
+	if err != nil || !whole {
+		ev.Truncated = true
+	}
+	if text == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(text, "\x00"), "\x00")
+}
+
+func (t *tracer) lose(reason string) {
+	if t.emit {
+		t.lost[reason]++
+	}
+}

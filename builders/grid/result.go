@@ -62,7 +62,7 @@ func newResult(c *Cell) *Result {
 
 // end takes down how a stage ended.
 func (r *Result) end(stage string, err error) {
-	s := results.EndStage(stage, time.Time{}, time.Time{}, err)
+	s := results.EndStage(stage, time.Time{}, time.Time{}, err).Bounded()
 	r.Stage, r.Finding, r.Next = stage, s.Finding, ""
 	if err != nil {
 		r.Next = cmp.Or(s.Hint, results.Advice(s.Cause))

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package grid
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/mews-farm/mews/results"
+	"github.com/mews-farm/mews/results/cause"
+)
+
+// sheet is one table: kernels down, and across drivers or, of one driver, compilers.
+type sheet struct {
+	title   string
+	across  []string
+	kernels []*Kernel
+	cells   map[*Kernel]map[string]*Result
+}
+
+// sheets sorts results into tables: one of all drivers, or one for each driver where compilers were asked for.
+func sheets(rs []*Result) []*sheet {
+	var out []*sheet
+	for _, r := range rs {
+		title, head := "", r.Driver
+		if r.Compiler != "" {
+			title, head = r.Driver, r.Compiler
+		}
+		i := slices.IndexFunc(out, func(s *sheet) bool { return s.title == title })
+		if i < 0 {
+			out = append(out, &sheet{title: title, cells: map[*Kernel]map[string]*Result{}})
+			i = len(out) - 1
+		}
+		s := out[i]
+		if !slices.Contains(s.across, head) {
+			s.across = append(s.across, head)
+		}
+		k := r.Cell.Kernel
+		if s.cells[k] == nil {
+			s.cells[k] = map[string]*Result{}
+			s.kernels = append(s.kernels, k)
+		}
+		s.cells[k][head] = r
+	}
+	return out
+}
+
+// word is what stands in a cell: what was built says by which compiler, where that is not told already.
+func (r *Result) word() string {
+	switch r.State {
+	case cause.Pass:
+		switch a := r.Artifact; {
+		case r.Compiler == "" && a.Substitution != nil:
+			return "ok " + a.Compiler.Command + " for " + a.Substitution.Wanted
+		case r.Compiler == "":
+			return "ok " + a.Compiler.Command
+		case r.Inputs != nil && r.Inputs.Wanted == "":
+			return "ok, its own"
+		case a.Broken != nil:
+			return "ok, forced"
+		}
+		return "ok"
+	case cause.Unsupported:
+		return "unavailable"
+	}
+	return strings.ToUpper(string(r.State)) + " " + string(r.Cause)
+}
+
+// RenderTable writes results for a terminal: tables, then what is no artifact with its reason, then a summary. Colour repeats
+// what the words say.
+func RenderTable(w io.Writer, rs []*Result, colour bool) error {
+	b := bufio.NewWriter(w)
+	for i, s := range sheets(rs) {
+		if i > 0 {
+			fmt.Fprintln(b)
+		}
+		s.text(b, colour)
+	}
+	for _, p := range problems(rs) {
+		r := p[0]
+		fmt.Fprintf(b, "\n%s %s, fault: %s\n", results.Paint(r.State, strings.ToUpper(shown(r.State)), colour), results.Line(string(r.Cause)), results.Line(string(r.Fault)))
+		for _, r := range p {
+			fmt.Fprintf(b, "  %s\n", results.Line(r.name()))
+		}
+		for _, line := range r.lead() {
+			fmt.Fprintf(b, "    %s\n", results.Line(line))
+		}
+		if r.LogPath != "" {
+			fmt.Fprintf(b, "    log: %s\n", results.Line(r.LogPath))
+		}
+		if r.Next != "" {
+			fmt.Fprintf(b, "    next: %s\n", results.Line(r.Next))
+		}
+	}
+	fmt.Fprintf(b, "\n%s\n", summary(rs))
+	return b.Flush()
+}
+
+// shown is how people are told a state: what cannot exist is no trouble.
+func shown(s cause.State) string {
+	if s == cause.Unsupported {
+		return "unavailable"
+	}
+	return string(s)
+}
+
+func (s *sheet) text(b *bufio.Writer, colour bool) {
+	head := "KERNEL"
+	if s.title != "" {
+		fmt.Fprintf(b, "%s, by compiler\n", results.Line(s.title))
+	}
+	rows := [][]string{append([]string{head}, s.across...)}
+	for _, k := range s.kernels {
+		row := []string{results.Line(k.Name)}
+		for _, a := range s.across {
+			text := "-"
+			if r := s.cells[k][a]; r != nil {
+				text = r.word()
+			}
+			row = append(row, text)
+		}
+		rows = append(rows, row)
+	}
+	width := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, text := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(text))
+		}
+	}
+	for n, row := range rows {
+		for i, text := range row {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(text)+2)
+			if i == len(row)-1 {
+				pad = ""
+			}
+			if n > 0 && i > 0 {
+				if r := s.cells[s.kernels[n-1]][s.across[i-1]]; r != nil {
+					text = results.Paint(r.State, text, colour)
+				}
+			}
+			b.WriteString(text + pad)
+		}
+		b.WriteByte('\n')
+	}
+}
+
+func (r *Result) name() string {
+	name := r.Cell.Kernel.Name + "  " + r.Driver
+	if r.Compiler != "" {
+		name += "  " + r.Compiler
+	}
+	return name
+}
+
+// maxLead is how many lines of evidence a table shows; the record has them all.
+const maxLead = 4
+
+func (r *Result) lead() []string {
+	var out []string
+	for i, e := range r.Evidence {
+		if i == maxLead {
+			out = append(out, fmt.Sprintf("... and %d lines more", len(r.Evidence)-maxLead))
+			break
+		}
+		out = append(out, e.String())
+	}
+	return out
+}
+
+// problems are the results that are no pass, those of one reason together: fails first, then what lacks, then what cannot be.
+func problems(rs []*Result) [][]*Result {
+	var out [][]*Result
+	for _, state := range []cause.State{cause.Fail, cause.Error, cause.Missing, cause.Unsupported, cause.Skipped} {
+		by := map[string]int{}
+		for _, r := range rs {
+			if r.State != state {
+				continue
+			}
+			// What was said is the same to the letter, or it is another problem.
+			why := strings.Join(append([]string{string(r.Cause), string(r.Fault), r.Driver}, r.lead()...), "\n")
+			if i, ok := by[why]; ok {
+				out[i] = append(out[i], r)
+				continue
+			}
+			by[why] = len(out)
+			out = append(out, []*Result{r})
+		}
+	}
+	return out
+}
+
+// summary counts: "12 cells: 8 pass (3 built, 5 remembered), 2 fail, 2 error".
+func summary(rs []*Result) string {
+	origins := map[Origin]int{}
+	for _, r := range rs {
+		if r.State == cause.Pass {
+			origins[r.Origin]++
+		}
+	}
+	var from []string
+	for _, o := range []Origin{Built, Remembered, Stored} {
+		if n := origins[o]; n > 0 {
+			from = append(from, fmt.Sprintf("%d %s", n, o))
+		}
+	}
+	text := Record(rs).Settled().Summary.String()
+	if len(from) > 0 {
+		text += "; of those that pass " + strings.Join(from, ", ")
+	}
+	return text
+}
+
+// RenderMarkdown writes results as Markdown: tables in which each cell that is no artifact has its cause, and below them the
+// reasons.
+func RenderMarkdown(w io.Writer, rs []*Result) error {
+	b := bufio.NewWriter(w)
+	for _, s := range sheets(rs) {
+		if s.title != "" {
+			fmt.Fprintf(b, "%s, by compiler:\n\n", md(s.title))
+		}
+		fmt.Fprint(b, "| kernel |")
+		for _, a := range s.across {
+			fmt.Fprintf(b, " %s |", md(a))
+		}
+		fmt.Fprint(b, "\n|---|"+strings.Repeat("---|", len(s.across))+"\n")
+		for _, k := range s.kernels {
+			fmt.Fprintf(b, "| %s |", md(k.Name))
+			for _, a := range s.across {
+				text := " "
+				if r := s.cells[k][a]; r != nil {
+					text = md(r.word())
+					if r.State != cause.Pass && r.State != cause.Unsupported {
+						text = "**" + text + "**"
+					}
+				}
+				fmt.Fprintf(b, " %s |", text)
+			}
+			fmt.Fprintln(b)
+		}
+		fmt.Fprintln(b)
+	}
+	for _, p := range problems(rs) {
+		r := p[0]
+		var on []string
+		for _, r := range p {
+			on = append(on, md(r.Cell.Kernel.Name))
+		}
+		fmt.Fprintf(b, "- **%s**, %s, fault: %s, on %s:\n", md(r.Driver), md(strings.TrimSpace(shown(r.State)+" "+string(r.Cause))), md(string(r.Fault)), strings.Join(on, ", "))
+		for _, line := range r.lead() {
+			fmt.Fprintf(b, "  - `%s`\n", strings.ReplaceAll(results.Line(line), "`", "'"))
+		}
+	}
+	fmt.Fprintf(b, "\n%s.\n", summary(rs))
+	return b.Flush()
+}
+
+// md keeps a text from being taken for markup.
+func md(s string) string {
+	return strings.NewReplacer("|", `\|`, "*", `\*`, "_", `\_`, "`", "'", "<", "&lt;", "[", `\[`).Replace(results.Line(s))
+}

@@ -7,9 +7,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
-	"strings"
 	"sync"
 
 	"github.com/containerd/errdefs"
@@ -61,8 +61,11 @@ func (r *Runner) ensure(ctx context.Context, dir, key string) (ref string, err e
 		return "", r.failed(ctx, "import the build root "+key, err)
 	}
 	defer said.Close()
-	if err := r.follow(ctx, "import the build root "+key, said); err != nil {
-		return "", err
+	switch err := messages(said); {
+	case errors.Is(err, errConversation):
+		return "", r.failed(ctx, "import the build root "+key, err)
+	case err != nil:
+		return "", r.failed(ctx, "import the build root "+key, fmt.Errorf("%w: %w", errdefs.ErrInternal, err))
 	}
 	return ref, nil
 }
@@ -70,8 +73,11 @@ func (r *Runner) ensure(ctx context.Context, dir, key string) (ref string, err e
 // maxSaid bounds what the daemon may say of an import or a pull, in bytes.
 const maxSaid = 64 << 20
 
-// follow reads the messages of a long job to their end; the daemon's status was 200 before it began.
-func (r *Runner) follow(ctx context.Context, what string, said io.Reader) error {
+// errConversation is that the daemon's messages broke off.
+var errConversation = errors.New("the daemon's messages break off")
+
+// messages reads those of a long job to their end, and returns the daemon's error: its status was 200 before it began.
+func messages(said io.Reader) error {
 	dec := json.NewDecoder(io.LimitReader(said, maxSaid))
 	for {
 		var m struct {
@@ -81,11 +87,9 @@ func (r *Runner) follow(ctx context.Context, what string, said io.Reader) error 
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return r.failed(ctx, what, err)
-		case strings.Contains(m.Error, "no space left on device"):
-			return r.failed(ctx, what, errors.New(m.Error))
+			return fmt.Errorf("%w: %w", errConversation, err)
 		case m.Error != "":
-			return cause.Errorf(cause.ToolchainBroken, cause.FaultInfra, "docker: %s: %s", what, m.Error)
+			return errors.New(m.Error)
 		}
 	}
 }

@@ -26,7 +26,7 @@ func Tools(compiler string) []string {
 var unneeded = []struct{ reason, patterns string }{
 	{"run-time libraries that only user space links", "libasan* libatomic* libgomp* libhwasan* libitm* liblsan* libquadmath* libtsan* libubsan*"},
 	{"plug-ins of gdb and profilers", "libcc1-* libgprofng*"},
-	{"package management, its data bases and dialogues", "base-files base-passwd debconf* debianutils dpkg gcc-*-base libcrypt1 libdb5* libmd0 lsb-base login* passwd perl* libgdbm* libperl* tar"},
+	{"package management, its data bases and dialogues", "base-files base-passwd debconf* debianutils dpkg gcc-*-base libcrypt1 libdb5* lsb-base login* passwd perl* libgdbm* libperl* tar"},
 	{"a second awk", "gawk libreadline* libsigsegv* readline-common"},
 	{"check sums of coreutils and signatures of kmod; nothing in kbuild of an external module", "kmod libkmod* libssl* libcap2 libsystemd0 openssl*"},
 }

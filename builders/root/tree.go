@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -50,14 +51,20 @@ func (r *Root) Has(program string) bool {
 	return err == nil
 }
 
-// Compilers names the versioned gccs in the root, such as gcc-12, sorted.
+// compiler is what is called one: gcc-12, clang-19, aarch64-linux-gnu-gcc-12.
+var compiler = regexp.MustCompile(`^(?:aarch64-linux-gnu-)?gcc-[0-9]+$|^clang-[0-9]+$`)
+
+// Compilers names the versioned compilers in the root, such as gcc-12, sorted.
 func (r *Root) Compilers() []string {
-	found, err := filepath.Glob(filepath.Join(r.Dir, "usr/bin/gcc-[0-9]*"))
+	entries, err := os.ReadDir(filepath.Join(r.Dir, "usr/bin"))
 	if err != nil {
-		return nil // only a malformed pattern is an error
+		return nil // no directory, no compilers
 	}
-	for i, f := range found {
-		found[i] = filepath.Base(f)
+	var found []string
+	for _, e := range entries {
+		if compiler.MatchString(e.Name()) {
+			found = append(found, e.Name())
+		}
 	}
 	return found
 }

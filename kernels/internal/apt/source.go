@@ -62,8 +62,9 @@ type Source struct {
 	get     *get.Client
 	loading keyed.Locks[string]
 
-	mu      sync.Mutex
-	indexes map[string]*Index
+	mu       sync.Mutex
+	indexes  map[string]*Index
+	releases map[string]*opened
 }
 
 // New makes a Source. Nothing is fetched yet.
@@ -94,7 +95,7 @@ func New(o Options) (*Source, error) {
 	return &Source{
 		o:       o,
 		keys:    keys,
-		indexes: map[string]*Index{},
+		indexes: map[string]*Index{}, releases: map[string]*opened{},
 		get: get.New(get.Options{
 			Archive: o.Archive, Transport: o.Transport, Offline: o.Offline, Progress: o.Progress, Hints: o.Hints, Patience: o.Patience,
 		}),
@@ -119,11 +120,18 @@ func (s *Source) FetchAll(ctx context.Context, ps []kernels.Package) ([]string, 
 
 var suiteName = regexp.MustCompile(`^[a-z][a-z0-9.+-]*$`)
 
+func checkSuite(distro, suite string) error {
+	if suiteName.MatchString(suite) {
+		return nil
+	}
+	return cause.Errorf(cause.MirrorUnreachable, cause.FaultInfra, "%q is not the name of a suite of %s", suite, distro).
+		Advise("use one such as bookworm-security")
+}
+
 // Index returns the verified index of suite, such as bookworm-security or sid.
 func (s *Source) Index(ctx context.Context, suite string) (*Index, error) {
-	if !suiteName.MatchString(suite) {
-		return nil, cause.Errorf(cause.MirrorUnreachable, cause.FaultInfra, "%q is not the name of a suite of %s", suite, s.o.Distro).
-			Advise("use one such as bookworm-security")
+	if err := checkSuite(s.o.Distro, suite); err != nil {
+		return nil, err
 	}
 	unlock, err := s.loading.Lock(ctx, suite)
 	if err != nil {

@@ -26,14 +26,41 @@ const (
 // forms are those of an index that mirrors have, the smallest first.
 var forms = []string{".xz", ".gz"}
 
-// load verifies the InRelease of suite, and by it the suite's index.
-// Only when both are in the archive does the suite's name there change to them: --offline finds a pair or nothing.
-func (s *Source) load(ctx context.Context, suite string) (*Index, error) {
-	if s.o.Offline {
-		return s.loadOffline(suite)
+// opened is a verified InRelease, and what it names of the suite's index.
+type opened struct {
+	text  []byte
+	rel   *release
+	files []named
+}
+
+// open verifies the InRelease of suite, once in a Source's life.
+func (s *Source) open(ctx context.Context, suite string) (*opened, error) {
+	s.mu.Lock()
+	o := s.releases[suite]
+	s.mu.Unlock()
+	if o != nil {
+		return o, nil
 	}
-	base := s.o.Base(suite)
-	url := base + "/dists/" + suite + "/InRelease"
+	read := s.fetched
+	if s.o.Offline {
+		read = s.archived
+	}
+	o, err := read(ctx, suite)
+	if err != nil {
+		return nil, err
+	}
+	if o.files, err = s.packagesFiles(o.rel, suite); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.releases[suite] = o
+	s.mu.Unlock()
+	return o, nil
+}
+
+// fetched reads the InRelease that the mirror has now.
+func (s *Source) fetched(ctx context.Context, suite string) (*opened, error) {
+	url := s.o.Base(suite) + "/dists/" + suite + "/InRelease"
 	text, err := s.get.Read(ctx, url, suite+"/InRelease", maxInRelease)
 	if err != nil {
 		return nil, err
@@ -45,27 +72,44 @@ func (s *Source) load(ctx context.Context, suite string) (*Index, error) {
 	if !rel.names(suite) {
 		return nil, s.badRelease(url, fmt.Errorf("it is the file of suite %s (%s)", rel.codename, rel.suite))
 	}
-	if err := s.checkAge(rel, suite, url); err != nil {
-		return nil, err
-	}
-	files, err := s.packagesFiles(rel, suite)
+	return &opened{text: text, rel: rel}, s.checkAge(rel, suite, url)
+}
+
+// load brings the index that the InRelease of suite names, and reads it.
+// Only when both are in the archive does the suite's name there change to them: --offline finds a pair or nothing.
+func (s *Source) load(ctx context.Context, suite string) (*Index, error) {
+	o, err := s.open(ctx, suite)
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range files {
-		if err := s.fetchIndex(ctx, base+"/dists/"+suite+"/", suite, rel, f); err != nil {
+	x, err := s.loadOpened(ctx, suite, o)
+	if err != nil {
+		// A mirror in the middle of an update has an InRelease without its index: who asks again gets the next one.
+		s.mu.Lock()
+		delete(s.releases, suite)
+		s.mu.Unlock()
+	}
+	return x, err
+}
+
+func (s *Source) loadOpened(ctx context.Context, suite string, o *opened) (*Index, error) {
+	if s.o.Offline {
+		return s.readIndex(suite, o.files)
+	}
+	for _, f := range o.files {
+		if err := s.fetchIndex(ctx, s.o.Base(suite)+"/dists/"+suite+"/", suite, o.rel, f); err != nil {
 			return nil, err
 		}
 	}
-	x, err := s.readIndex(suite, files)
+	x, err := s.readIndex(suite, o.files)
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.o.Archive.Add(ctx, bytes.NewReader(text), maxInRelease)
+	d, err := s.o.Archive.Add(ctx, bytes.NewReader(o.text), maxInRelease)
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range files {
+	for _, f := range o.files {
 		if err := s.o.Archive.SetRef(s.indexRef(suite, f), f.digest); err != nil {
 			return nil, err
 		}
@@ -87,9 +131,9 @@ func (s *Source) ref(suite string) string {
 	return s.o.Distro + "-" + s.o.Arch + "/" + suite
 }
 
-// loadOffline is load with what the archive holds. The signature is judged as of the day it was made: the keys
+// archived reads the InRelease that the archive holds. The signature is judged as of the day it was made: the keys
 // were good when it was archived, and their end must not make old results impossible to repeat.
-func (s *Source) loadOffline(suite string) (*Index, error) {
+func (s *Source) archived(_ context.Context, suite string) (*opened, error) {
 	d, err := s.o.Archive.Ref(s.ref(suite))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, cause.Errorf(cause.MirrorUnreachable, cause.FaultInfra, "suite %s is not in the archive", suite).
@@ -117,11 +161,7 @@ func (s *Source) loadOffline(suite string) (*Index, error) {
 	if rel.expired(s.o.Now()) {
 		s.o.Warn(fmt.Sprintf("%s: offline, by an index that was valid until %s", suite, rel.validUntil.Format(time.DateOnly)))
 	}
-	files, err := s.packagesFiles(rel, suite)
-	if err != nil {
-		return nil, err
-	}
-	return s.readIndex(suite, files)
+	return &opened{text: text, rel: rel}, nil
 }
 
 // signedDay reads the Date of a release file before it is verified; without one it is now.

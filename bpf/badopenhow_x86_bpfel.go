@@ -14,9 +14,10 @@ import (
 )
 
 type BadOpenHowCounters struct {
-	_    structs.HostLayout
-	Sent uint64
-	Lost uint64
+	_       structs.HostLayout
+	Sent    uint64
+	Full    uint64
+	Unbuilt uint64
 }
 
 type BadOpenHowEventKind uint32
@@ -26,8 +27,15 @@ const (
 	BadOpenHowEventKindEVENT_OPEN  BadOpenHowEventKind = 2
 	BadOpenHowEventKindEVENT_FORK  BadOpenHowEventKind = 3
 	BadOpenHowEventKindEVENT_EXIT  BadOpenHowEventKind = 4
-	BadOpenHowEventKindEVENT_KINDS BadOpenHowEventKind = 5
+	BadOpenHowEventKindEVENT_CALL  BadOpenHowEventKind = 5
+	BadOpenHowEventKindEVENT_KINDS BadOpenHowEventKind = 6
 )
+
+type BadOpenHowPrefix struct {
+	_    structs.HostLayout
+	Bits uint32
+	Name [64]uint8
+}
 
 type BadOpenHowRecord struct {
 	_  structs.HostLayout
@@ -38,6 +46,8 @@ type BadOpenHowRecord struct {
 		Ino      uint64
 		Resolve  uint64
 		Ret      int64
+		Args     [5]uint64
+		Caps     [3]uint64
 		Oflags   uint32
 		Omode    uint32
 		Fmode    uint32
@@ -48,6 +58,8 @@ type BadOpenHowRecord struct {
 		Vpid     uint32
 		Uid      uint32
 		Gid      uint32
+		Loginuid uint32
+		Tty      uint32
 		Origin   uint32
 		Nr       int32
 		Flags    uint32
@@ -61,6 +73,10 @@ type BadOpenHowRecord struct {
 			Args   uint16
 			Env    uint16
 			Cgroup uint16
+			Name2  uint16
+			Base2  uint16
+			Extra  uint16
+			Sock   uint16
 		}
 		Pad  uint16
 		Comm [16]uint8
@@ -70,15 +86,40 @@ type BadOpenHowRecord struct {
 	_    [4]byte
 }
 
+type BadOpenHowShape struct {
+	_     structs.HostLayout
+	Name  uint32
+	Base  uint32
+	Name2 uint32
+	Base2 uint32
+	Extra uint32
+	Fd    uint32
+	Stdio uint32
+}
+
+type BadOpenHowWritten struct {
+	_     structs.HostLayout
+	Inode uint64
+	Ino   uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	BadOpenHowMapCounts            = "counts"
 	BadOpenHowMapEvents            = "events"
+	BadOpenHowMapPrefixes          = "prefixes"
 	BadOpenHowMapRecords           = "records"
+	BadOpenHowMapShapes            = "shapes"
 	BadOpenHowMapSyscalls          = "syscalls"
+	BadOpenHowMapWritten           = "written"
+	BadOpenHowProgClone3           = "clone3"
 	BadOpenHowProgCreat            = "creat"
+	BadOpenHowProgDescriptors      = "descriptors"
+	BadOpenHowProgDirectories      = "directories"
+	BadOpenHowProgNames            = "names"
+	BadOpenHowProgNumbers          = "numbers"
 	BadOpenHowProgOpen             = "open"
 	BadOpenHowProgOpenat           = "openat"
 	BadOpenHowProgOpenat2          = "openat2"
@@ -86,6 +127,7 @@ const (
 	BadOpenHowProgSchedProcessExit = "sched_process_exit"
 	BadOpenHowProgSchedProcessFork = "sched_process_fork"
 	BadOpenHowProgSysExit          = "sys_exit"
+	BadOpenHowProgWrites           = "writes"
 )
 
 // LoadBadOpenHow returns the embedded CollectionSpec for BadOpenHow.
@@ -130,7 +172,12 @@ type BadOpenHowSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type BadOpenHowProgramSpecs struct {
+	Clone3           *ebpf.ProgramSpec `ebpf:"clone3"`
 	Creat            *ebpf.ProgramSpec `ebpf:"creat"`
+	Descriptors      *ebpf.ProgramSpec `ebpf:"descriptors"`
+	Directories      *ebpf.ProgramSpec `ebpf:"directories"`
+	Names            *ebpf.ProgramSpec `ebpf:"names"`
+	Numbers          *ebpf.ProgramSpec `ebpf:"numbers"`
 	Open             *ebpf.ProgramSpec `ebpf:"open"`
 	Openat           *ebpf.ProgramSpec `ebpf:"openat"`
 	Openat2          *ebpf.ProgramSpec `ebpf:"openat2"`
@@ -138,6 +185,7 @@ type BadOpenHowProgramSpecs struct {
 	SchedProcessExit *ebpf.ProgramSpec `ebpf:"sched_process_exit"`
 	SchedProcessFork *ebpf.ProgramSpec `ebpf:"sched_process_fork"`
 	SysExit          *ebpf.ProgramSpec `ebpf:"sys_exit"`
+	Writes           *ebpf.ProgramSpec `ebpf:"writes"`
 }
 
 // BadOpenHowMapSpecs contains maps before they are loaded into the kernel.
@@ -146,8 +194,11 @@ type BadOpenHowProgramSpecs struct {
 type BadOpenHowMapSpecs struct {
 	Counts   *ebpf.MapSpec `ebpf:"counts"`
 	Events   *ebpf.MapSpec `ebpf:"events"`
+	Prefixes *ebpf.MapSpec `ebpf:"prefixes"`
 	Records  *ebpf.MapSpec `ebpf:"records"`
+	Shapes   *ebpf.MapSpec `ebpf:"shapes"`
 	Syscalls *ebpf.MapSpec `ebpf:"syscalls"`
+	Written  *ebpf.MapSpec `ebpf:"written"`
 }
 
 // BadOpenHowVariableSpecs contains global variables before they are loaded into the kernel.
@@ -178,16 +229,22 @@ func (o *BadOpenHowObjects) Close() error {
 type BadOpenHowMaps struct {
 	Counts   *ebpf.Map `ebpf:"counts"`
 	Events   *ebpf.Map `ebpf:"events"`
+	Prefixes *ebpf.Map `ebpf:"prefixes"`
 	Records  *ebpf.Map `ebpf:"records"`
+	Shapes   *ebpf.Map `ebpf:"shapes"`
 	Syscalls *ebpf.Map `ebpf:"syscalls"`
+	Written  *ebpf.Map `ebpf:"written"`
 }
 
 func (m *BadOpenHowMaps) Close() error {
 	return _BadOpenHowClose(
 		m.Counts,
 		m.Events,
+		m.Prefixes,
 		m.Records,
+		m.Shapes,
 		m.Syscalls,
+		m.Written,
 	)
 }
 
@@ -201,7 +258,12 @@ type BadOpenHowVariables struct {
 //
 // It can be passed to LoadBadOpenHowObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BadOpenHowPrograms struct {
+	Clone3           *ebpf.Program `ebpf:"clone3"`
 	Creat            *ebpf.Program `ebpf:"creat"`
+	Descriptors      *ebpf.Program `ebpf:"descriptors"`
+	Directories      *ebpf.Program `ebpf:"directories"`
+	Names            *ebpf.Program `ebpf:"names"`
+	Numbers          *ebpf.Program `ebpf:"numbers"`
 	Open             *ebpf.Program `ebpf:"open"`
 	Openat           *ebpf.Program `ebpf:"openat"`
 	Openat2          *ebpf.Program `ebpf:"openat2"`
@@ -209,11 +271,17 @@ type BadOpenHowPrograms struct {
 	SchedProcessExit *ebpf.Program `ebpf:"sched_process_exit"`
 	SchedProcessFork *ebpf.Program `ebpf:"sched_process_fork"`
 	SysExit          *ebpf.Program `ebpf:"sys_exit"`
+	Writes           *ebpf.Program `ebpf:"writes"`
 }
 
 func (p *BadOpenHowPrograms) Close() error {
 	return _BadOpenHowClose(
+		p.Clone3,
 		p.Creat,
+		p.Descriptors,
+		p.Directories,
+		p.Names,
+		p.Numbers,
 		p.Open,
 		p.Openat,
 		p.Openat2,
@@ -221,6 +289,7 @@ func (p *BadOpenHowPrograms) Close() error {
 		p.SchedProcessExit,
 		p.SchedProcessFork,
 		p.SysExit,
+		p.Writes,
 	)
 }
 

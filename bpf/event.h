@@ -6,13 +6,14 @@
 #ifndef MEWS_EVENT_H
 #define MEWS_EVENT_H
 
-#define EVENT_SCHEMA 1
+#define EVENT_SCHEMA 2
 
 enum event_kind {
 	EVENT_EXEC = 1, /* 0 is no event */
 	EVENT_OPEN,
 	EVENT_FORK,
 	EVENT_EXIT,
+	EVENT_CALL, /* any other system call; nr says which */
 	EVENT_KINDS,
 };
 
@@ -22,11 +23,28 @@ enum event_kind {
  */
 struct event_lens {
 	__u16 name;   /* the name as the caller gave it; a string */
-	__u16 path;   /* exec: the executable; open: the file; a path */
-	__u16 base;   /* open of a relative name: the directory it starts from; a path */
+	__u16 path;   /* exec: the executable; else the file of a descriptor; a path */
+	__u16 base;   /* the directory that a relative name starts from; exec: the working directory; a path */
 	__u16 args;   /* exec: argv; strings */
 	__u16 env;    /* exec: the environment; strings */
 	__u16 cgroup; /* exec: the cgroup in the default hierarchy; a path */
+	__u16 name2;  /* the second name, as of a rename; a string */
+	__u16 base2;  /* where the second name starts from; a path */
+	__u16 extra;  /* connect, bind: the address as the caller gave it; mount: the type; init_module: the parameters */
+	__u16 sock;   /* the socket of a descriptor; a struct endpoints */
+};
+
+/* Both ends of a socket as the kernel has them. Ports are in host order. */
+struct endpoints {
+	__u16 family;
+	__u16 type;
+	__u16 protocol;
+	__u16 local_port;
+	__u16 remote_port;
+	__u16 path_len; /* of a unix socket: of its own name or, if it has none, of its peer's */
+	__u8 local[16]; /* of IPv4 the first four bytes */
+	__u8 remote[16];
+	__u8 path[108];
 };
 
 enum event_flag {
@@ -39,21 +57,25 @@ enum event_flag {
 struct event {
 	__u64 time; /* nanoseconds since boot, suspend included */
 	__u64 cgroup_id;
-	__u64 ino;     /* exec: the executable's inode; open: the file's, 0 if it failed */
+	__u64 ino;     /* exec: the executable's inode; else of the descriptor's file, 0 if there is none */
 	__u64 resolve; /* openat2 */
-	__s64 ret;
-	__u32 oflags; /* open: the flags as the caller gave them */
-	__u32 omode;  /* open: the permissions asked for */
-	__u32 fmode;  /* open: type and permissions of the file, 0 if it failed */
+	__s64 ret;     /* exit: the status, as wait(2) has it */
+	__u64 args[5]; /* call: the arguments as the caller gave them; clone3: the flags come first */
+	__u64 caps[3]; /* effective, permitted, inheritable; of all but open */
+	__u32 oflags;  /* open: the flags as the caller gave them */
+	__u32 omode;   /* open: the permissions asked for */
+	__u32 fmode;   /* type and permissions of the descriptor's file, 0 if there is none */
 	__s32 dirfd;
 	__u32 tgid;
 	__u32 tid;
 	__u32 ppid;
 	__u32 vpid; /* tgid as its own pid namespace sees it */
-	__u32 uid;
+	__u32 uid;  /* effective, as Falco has it */
 	__u32 gid;
-	__u32 origin; /* fork: the process that called fork; it is not always the parent */
-	__s32 nr;     /* open: the system call */
+	__u32 loginuid; /* -1 if nobody logged in */
+	__u32 tty;	/* device number of the controlling terminal as stat(2) has it, 0 if there is none */
+	__u32 origin;	/* fork: the process that called fork; it is not always the parent */
+	__s32 nr;	/* open, call: the system call */
 	enum event_flag flags;
 	enum event_kind kind;
 	__u16 schema;
@@ -62,6 +84,6 @@ struct event {
 	__u8 comm[16];
 };
 
-_Static_assert(sizeof(struct event) == 128, "driver/modern decodes a head of this size");
+_Static_assert(sizeof(struct event) == 208, "driver/modern decodes a head of this size");
 
 #endif

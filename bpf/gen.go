@@ -10,6 +10,6 @@
 // The objects are committed, so that building mews needs no clang; `go generate ./bpf` makes them anew.
 package bpf
 
-//go:generate go tool bpf2go -go-package bpf -target amd64,arm64 -cflags "-O2 -g -Wall -Werror" -type event -type event_kind -type event_flag -type counters Probe probe.bpf.c
+//go:generate go tool bpf2go -go-package bpf -target amd64,arm64 -cflags "-O2 -g -Wall -Werror" -type event -type event_kind -type event_flag -type counters -type shape -type shape_arg -type shape_stdio -type prefix Probe probe.bpf.c
 //go:generate go tool bpf2go -go-package bpf -target amd64,arm64 -cflags "-O2 -g -Wall -Werror -DMEWS_BAD_OPENHOW" BadOpenHow probe.bpf.c
 //go:generate go tool bpf2go -go-package bpf -target amd64,arm64 -cflags "-O2 -g -Wall -Werror -DMEWS_BAD_UPPER" BadUpper probe.bpf.c

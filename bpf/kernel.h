@@ -29,19 +29,28 @@ typedef _Bool bool;
 
 /* From the kernel's user API, whose numbers never change. */
 enum {
+	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PROG_ARRAY = 3,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_LPM_TRIE = 11,
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
 #define AT_FDCWD -100
 #define O_WRONLY 00000001
+#define O_ACCMODE 00000003
 #define O_CREAT 00000100
 #define O_TRUNC 00001000
 #define S_IFMT 00170000
+#define S_IFSOCK 0140000
 #define S_IWUSR 00200
 #define S_IWGRP 00020
 #define S_IWOTH 00002
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+#define BPF_F_NO_PREALLOC 1
 #define SB_RDONLY 1
 #define S_IMMUTABLE 8
 #define CAP_DAC_OVERRIDE 1
@@ -94,8 +103,12 @@ typedef struct {
 } kernel_cap_t;
 
 struct cred {
+	kuid_t euid;
+	kgid_t egid;
 	kuid_t fsuid;
 	kgid_t fsgid;
+	kernel_cap_t cap_inheritable;
+	kernel_cap_t cap_permitted;
 	kernel_cap_t cap_effective;
 };
 
@@ -142,6 +155,7 @@ struct path {
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+	void *private_data;
 };
 
 struct fdtable {
@@ -194,6 +208,20 @@ struct pid {
 	struct upid numbers[1];
 };
 
+struct tty_driver {
+	int major;
+	int minor_start;
+};
+
+struct tty_struct {
+	struct tty_driver *driver;
+	int index;
+};
+
+struct signal_struct {
+	struct tty_struct *tty;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	void *stack;
@@ -208,6 +236,18 @@ struct task_struct {
 	struct fs_struct *fs;
 	struct files_struct *files;
 	struct css_set *cgroups;
+	struct signal_struct *signal;
+	kuid_t loginuid;
+	int exit_code;
+};
+
+/* Container-Optimized OS keeps it with what else its audit knows of a task. */
+struct audit_task_info {
+	kuid_t loginuid;
+};
+
+struct task_struct___cos {
+	struct audit_task_info *audit;
 };
 
 /* Came with openat2 in 5.6; el8 kernels of 2022 have the ring buffer and not this (falco#3417). */
@@ -215,6 +255,47 @@ struct open_how {
 	__u64 flags;
 	__u64 mode;
 	__u64 resolve;
+};
+
+struct in6_addr {
+	union {
+		__u8 u6_addr8[16];
+	} in6_u;
+};
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_protocol; /* a bit field before 5.6 */
+};
+
+struct socket {
+	short type;
+	struct sock *sk;
+};
+
+struct sockaddr_un {
+	unsigned short sun_family;
+	char sun_path[108];
+};
+
+struct unix_address {
+	int len;
+	struct sockaddr_un name[0];
+};
+
+struct unix_sock {
+	struct unix_address *addr;
+	struct sock *peer;
 };
 
 #pragma clang attribute pop

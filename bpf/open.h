@@ -3,42 +3,12 @@
 #ifndef MEWS_OPEN_H
 #define MEWS_OPEN_H
 
-static __always_inline struct file *file_of_fd(struct task_struct *t, __u64 fd)
-{
-	struct fdtable *fdt = BPF_CORE_READ(t, files, fdt);
-	struct file **table = BPF_CORE_READ(fdt, fd);
-	struct file *file = NULL;
-
-	if (fd >= BPF_CORE_READ(fdt, max_fds))
-		return NULL;
-	bpf_probe_read_kernel(&file, sizeof(file), &table[fd]);
-	return file;
-}
-
-/* Appends the directory that a relative name starts from. */
-static __always_inline void put_base(struct record *r, struct task_struct *t, struct path root)
-{
-	struct path base;
-
-	if (r->ev.dirfd == AT_FDCWD) {
-		base = BPF_CORE_READ(t, fs, pwd);
-	} else {
-		struct file *dir = file_of_fd(t, r->ev.dirfd);
-
-		if (!dir)
-			return;
-		base = BPF_CORE_READ(dir, f_path);
-	}
-	put_path(r, &r->ev.len.base, base, root);
-}
-
 static __always_inline int opened(struct sys_exit *ctx, int dirfd, const char *name, __u32 flags,
 				  __u32 mode, __u64 resolve)
 {
 	struct task_struct *t = (void *)bpf_get_current_task();
 	struct record *r = record_begin(RECORD_SYSCALL, EVENT_OPEN, t);
 	struct path root = BPF_CORE_READ(t, fs, root);
-	char first = 0;
 
 	if (!r)
 		return 0;
@@ -50,18 +20,10 @@ static __always_inline int opened(struct sys_exit *ctx, int dirfd, const char *n
 	r->ev.resolve = resolve;
 
 	put_user_string(r, &r->ev.len.name, name);
-	if (r->ev.ret >= 0) {
-		struct file *file = file_of_fd(t, r->ev.ret);
-
-		if (file) {
-			r->ev.fmode = BPF_CORE_READ(file, f_inode, i_mode);
-			r->ev.ino = BPF_CORE_READ(file, f_inode, i_ino);
-			put_path(r, &r->ev.len.path, BPF_CORE_READ(file, f_path), root);
-		}
-	}
-	bpf_probe_read_user(&first, sizeof(first), name);
-	if (first != '/')
-		put_base(r, t, root);
+	note_written(r, t);
+	put_descriptor(r, t, r->ev.ret, root);
+	if (is_relative(name))
+		put_base(r, &r->ev.len.base, t, dirfd, root);
 	record_send(r);
 	return 0;
 }

@@ -2,7 +2,8 @@
 
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * The probe mews-modern: which programs are executed and which files are opened. Every program loads alone:
+ * The probe mews-modern: what processes come and go, and which of their system calls matter
+ * to a rule: files and their names, sockets, privileges, namespaces, modules. Every program loads alone:
  * user space leaves out the one that a kernel refuses and says so, and the others run.
  */
 #include "kernel.h"
@@ -23,6 +24,9 @@ struct bpf_raw_tracepoint_args {
 #include "process.h"
 #include "regs.h"
 #include "syscall.h"
+#include "descriptor.h"
+#include "call.h"
+#include "write.h"
 #include "open.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -14,9 +14,10 @@ import (
 )
 
 type ProbeCounters struct {
-	_    structs.HostLayout
-	Sent uint64
-	Lost uint64
+	_       structs.HostLayout
+	Sent    uint64
+	Full    uint64
+	Unbuilt uint64
 }
 
 type ProbeEvent struct {
@@ -26,6 +27,8 @@ type ProbeEvent struct {
 	Ino      uint64
 	Resolve  uint64
 	Ret      int64
+	Args     [5]uint64
+	Caps     [3]uint64
 	Oflags   uint32
 	Omode    uint32
 	Fmode    uint32
@@ -36,6 +39,8 @@ type ProbeEvent struct {
 	Vpid     uint32
 	Uid      uint32
 	Gid      uint32
+	Loginuid uint32
+	Tty      uint32
 	Origin   uint32
 	Nr       int32
 	Flags    ProbeEventFlag
@@ -49,6 +54,10 @@ type ProbeEvent struct {
 		Args   uint16
 		Env    uint16
 		Cgroup uint16
+		Name2  uint16
+		Base2  uint16
+		Extra  uint16
+		Sock   uint16
 	}
 	Pad  uint16
 	Comm [16]uint8
@@ -70,8 +79,15 @@ const (
 	ProbeEventKindEVENT_OPEN  ProbeEventKind = 2
 	ProbeEventKindEVENT_FORK  ProbeEventKind = 3
 	ProbeEventKindEVENT_EXIT  ProbeEventKind = 4
-	ProbeEventKindEVENT_KINDS ProbeEventKind = 5
+	ProbeEventKindEVENT_CALL  ProbeEventKind = 5
+	ProbeEventKindEVENT_KINDS ProbeEventKind = 6
 )
+
+type ProbePrefix struct {
+	_    structs.HostLayout
+	Bits uint32
+	Name [64]uint8
+}
 
 type ProbeRecord struct {
 	_    structs.HostLayout
@@ -81,15 +97,55 @@ type ProbeRecord struct {
 	_    [4]byte
 }
 
+type ProbeShape struct {
+	_     structs.HostLayout
+	Name  ProbeShapeArg
+	Base  ProbeShapeArg
+	Name2 ProbeShapeArg
+	Base2 ProbeShapeArg
+	Extra ProbeShapeArg
+	Fd    ProbeShapeArg
+	Stdio ProbeShapeStdio
+}
+
+type ProbeShapeArg uint32
+
+const (
+	ProbeShapeArgSHAPE_OTHER ProbeShapeArg = 5
+	ProbeShapeArgSHAPE_NONE  ProbeShapeArg = 6
+)
+
+type ProbeShapeStdio uint32
+
+const (
+	ProbeShapeStdioSTDIO_ANY   ProbeShapeStdio = 0
+	ProbeShapeStdioSTDIO_DUP   ProbeShapeStdio = 1
+	ProbeShapeStdioSTDIO_FCNTL ProbeShapeStdio = 2
+)
+
+type ProbeWritten struct {
+	_     structs.HostLayout
+	Inode uint64
+	Ino   uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	ProbeMapCounts            = "counts"
 	ProbeMapEvents            = "events"
+	ProbeMapPrefixes          = "prefixes"
 	ProbeMapRecords           = "records"
+	ProbeMapShapes            = "shapes"
 	ProbeMapSyscalls          = "syscalls"
+	ProbeMapWritten           = "written"
+	ProbeProgClone3           = "clone3"
 	ProbeProgCreat            = "creat"
+	ProbeProgDescriptors      = "descriptors"
+	ProbeProgDirectories      = "directories"
+	ProbeProgNames            = "names"
+	ProbeProgNumbers          = "numbers"
 	ProbeProgOpen             = "open"
 	ProbeProgOpenat           = "openat"
 	ProbeProgOpenat2          = "openat2"
@@ -97,6 +153,7 @@ const (
 	ProbeProgSchedProcessExit = "sched_process_exit"
 	ProbeProgSchedProcessFork = "sched_process_fork"
 	ProbeProgSysExit          = "sys_exit"
+	ProbeProgWrites           = "writes"
 )
 
 // LoadProbe returns the embedded CollectionSpec for Probe.
@@ -141,7 +198,12 @@ type ProbeSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProbeProgramSpecs struct {
+	Clone3           *ebpf.ProgramSpec `ebpf:"clone3"`
 	Creat            *ebpf.ProgramSpec `ebpf:"creat"`
+	Descriptors      *ebpf.ProgramSpec `ebpf:"descriptors"`
+	Directories      *ebpf.ProgramSpec `ebpf:"directories"`
+	Names            *ebpf.ProgramSpec `ebpf:"names"`
+	Numbers          *ebpf.ProgramSpec `ebpf:"numbers"`
 	Open             *ebpf.ProgramSpec `ebpf:"open"`
 	Openat           *ebpf.ProgramSpec `ebpf:"openat"`
 	Openat2          *ebpf.ProgramSpec `ebpf:"openat2"`
@@ -149,6 +211,7 @@ type ProbeProgramSpecs struct {
 	SchedProcessExit *ebpf.ProgramSpec `ebpf:"sched_process_exit"`
 	SchedProcessFork *ebpf.ProgramSpec `ebpf:"sched_process_fork"`
 	SysExit          *ebpf.ProgramSpec `ebpf:"sys_exit"`
+	Writes           *ebpf.ProgramSpec `ebpf:"writes"`
 }
 
 // ProbeMapSpecs contains maps before they are loaded into the kernel.
@@ -157,8 +220,11 @@ type ProbeProgramSpecs struct {
 type ProbeMapSpecs struct {
 	Counts   *ebpf.MapSpec `ebpf:"counts"`
 	Events   *ebpf.MapSpec `ebpf:"events"`
+	Prefixes *ebpf.MapSpec `ebpf:"prefixes"`
 	Records  *ebpf.MapSpec `ebpf:"records"`
+	Shapes   *ebpf.MapSpec `ebpf:"shapes"`
 	Syscalls *ebpf.MapSpec `ebpf:"syscalls"`
+	Written  *ebpf.MapSpec `ebpf:"written"`
 }
 
 // ProbeVariableSpecs contains global variables before they are loaded into the kernel.
@@ -189,16 +255,22 @@ func (o *ProbeObjects) Close() error {
 type ProbeMaps struct {
 	Counts   *ebpf.Map `ebpf:"counts"`
 	Events   *ebpf.Map `ebpf:"events"`
+	Prefixes *ebpf.Map `ebpf:"prefixes"`
 	Records  *ebpf.Map `ebpf:"records"`
+	Shapes   *ebpf.Map `ebpf:"shapes"`
 	Syscalls *ebpf.Map `ebpf:"syscalls"`
+	Written  *ebpf.Map `ebpf:"written"`
 }
 
 func (m *ProbeMaps) Close() error {
 	return _ProbeClose(
 		m.Counts,
 		m.Events,
+		m.Prefixes,
 		m.Records,
+		m.Shapes,
 		m.Syscalls,
+		m.Written,
 	)
 }
 
@@ -212,7 +284,12 @@ type ProbeVariables struct {
 //
 // It can be passed to LoadProbeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProbePrograms struct {
+	Clone3           *ebpf.Program `ebpf:"clone3"`
 	Creat            *ebpf.Program `ebpf:"creat"`
+	Descriptors      *ebpf.Program `ebpf:"descriptors"`
+	Directories      *ebpf.Program `ebpf:"directories"`
+	Names            *ebpf.Program `ebpf:"names"`
+	Numbers          *ebpf.Program `ebpf:"numbers"`
 	Open             *ebpf.Program `ebpf:"open"`
 	Openat           *ebpf.Program `ebpf:"openat"`
 	Openat2          *ebpf.Program `ebpf:"openat2"`
@@ -220,11 +297,17 @@ type ProbePrograms struct {
 	SchedProcessExit *ebpf.Program `ebpf:"sched_process_exit"`
 	SchedProcessFork *ebpf.Program `ebpf:"sched_process_fork"`
 	SysExit          *ebpf.Program `ebpf:"sys_exit"`
+	Writes           *ebpf.Program `ebpf:"writes"`
 }
 
 func (p *ProbePrograms) Close() error {
 	return _ProbeClose(
+		p.Clone3,
 		p.Creat,
+		p.Descriptors,
+		p.Directories,
+		p.Names,
+		p.Numbers,
 		p.Open,
 		p.Openat,
 		p.Openat2,
@@ -232,6 +315,7 @@ func (p *ProbePrograms) Close() error {
 		p.SchedProcessExit,
 		p.SchedProcessFork,
 		p.SysExit,
+		p.Writes,
 	)
 }
 

@@ -40,6 +40,7 @@ int sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (BPF_CORE_READ(t, pid) != BPF_CORE_READ(t, tgid))
 		return 0;
 	head(&ev, EVENT_EXIT, t);
+	ev.ret = BPF_CORE_READ(t, exit_code);
 	send_head(&ev);
 	return 0;
 }

@@ -41,7 +41,8 @@ struct {
 
 struct counters {
 	__u64 sent;
-	__u64 lost; /* the ring buffer was full */
+	__u64 full;	/* lost: the ring buffer was full */
+	__u64 unbuilt;	/* lost: there was no memory to build it in, or it came out longer than that */
 };
 
 /* By event kind. */
@@ -52,16 +53,24 @@ struct {
 	__type(value, struct counters);
 } counts SEC(".maps");
 
-static __always_inline void count(enum event_kind kind, bool lost)
+static __always_inline void count(enum event_kind kind, bool full)
 {
 	struct counters *c = bpf_map_lookup_elem(&counts, &kind);
 
 	if (!c)
 		return;
-	if (lost)
-		c->lost++;
+	if (full)
+		c->full++;
 	else
 		c->sent++;
+}
+
+static __always_inline void count_unbuilt(enum event_kind kind)
+{
+	struct counters *c = bpf_map_lookup_elem(&counts, &kind);
+
+	if (c)
+		c->unbuilt++;
 }
 
 /* The process id of t in its own pid namespace. */
@@ -75,18 +84,49 @@ static __always_inline __u32 namespace_pid(struct task_struct *t)
 	return upid.nr;
 }
 
+static __always_inline __u32 login_uid(struct task_struct *t)
+{
+	struct task_struct___cos *cos = (void *)t;
+
+	if (bpf_core_field_exists(t->loginuid))
+		return BPF_CORE_READ(t, loginuid.val);
+	if (bpf_core_field_exists(cos->audit))
+		return BPF_CORE_READ(cos, audit, loginuid.val);
+	return -1; /* a kernel without audit */
+}
+
+/* As new_encode_dev() of the kernel puts it. */
+static __always_inline __u32 terminal(struct task_struct *t)
+{
+	struct tty_struct *tty = BPF_CORE_READ(t, signal, tty);
+	__u32 major, minor;
+
+	if (!tty)
+		return 0;
+	major = BPF_CORE_READ(tty, driver, major);
+	minor = BPF_CORE_READ(tty, driver, minor_start) + BPF_CORE_READ(tty, index);
+	return (minor & 0xff) | major << 8 | (minor & ~0xff) << 12;
+}
+
 /* Everything that is known of an event of task t before one looks at what happened. */
 static __always_inline void head(struct event *ev, enum event_kind kind, struct task_struct *t)
 {
-	__u64 ids = bpf_get_current_uid_gid();
+	const struct cred *cred = BPF_CORE_READ(t, cred);
 
 	__builtin_memset(ev, 0, sizeof(*ev));
 	ev->schema = EVENT_SCHEMA;
 	ev->kind = kind;
 	ev->time = bpf_ktime_get_boot_ns();
 	ev->cgroup_id = bpf_get_current_cgroup_id();
-	ev->uid = ids;
-	ev->gid = ids >> 32;
+	ev->uid = BPF_CORE_READ(cred, euid.val);
+	ev->gid = BPF_CORE_READ(cred, egid.val);
+	ev->loginuid = login_uid(t);
+	ev->tty = terminal(t);
+	if (kind != EVENT_OPEN) {
+		bpf_core_read(&ev->caps[0], sizeof(ev->caps[0]), &cred->cap_effective);
+		bpf_core_read(&ev->caps[1], sizeof(ev->caps[1]), &cred->cap_permitted);
+		bpf_core_read(&ev->caps[2], sizeof(ev->caps[2]), &cred->cap_inheritable);
+	}
 	ev->tgid = BPF_CORE_READ(t, tgid);
 	ev->tid = BPF_CORE_READ(t, pid);
 	ev->ppid = BPF_CORE_READ(t, real_parent, tgid);
@@ -98,8 +138,10 @@ static __always_inline struct record *record_begin(__u32 slot, enum event_kind k
 {
 	struct record *r = bpf_map_lookup_elem(&records, &slot);
 
-	if (!r)
+	if (!r) {
+		count_unbuilt(kind);
 		return NULL;
+	}
 	head(&r->ev, kind, t);
 	r->used = 0;
 	return r;
@@ -111,7 +153,7 @@ static __always_inline void record_send(struct record *r)
 
 	barrier_var(size);
 	if (size > DATA_MAX + SECTION_MAX)
-		return;
+		return count_unbuilt(r->ev.kind);
 	/* used lies between the head and the data and goes with them: one copy instead of two. */
 	size += __builtin_offsetof(struct record, data);
 	count(r->ev.kind, bpf_ringbuf_output(&events, r, size, 0) != 0);

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -29,6 +30,18 @@ type Options struct {
 	Edition  Edition   // "": [Good]
 	BTF      *btf.Spec // the kernel types to relocate against; nil: those of the running kernel
 	RingSize int       // bytes, a power of two and a multiple of the page size; 0: DefaultRingSize
+	Writes   []string  // write(2) is seen where the file was opened by a name with one of these prefixes; nil: DefaultWrites
+}
+
+// DefaultWrites are where a write may change what a machine does or what it remembers. The names count as they were given
+// to open(2): one that is relative is never seen.
+var DefaultWrites = []string{"/etc/", "/root/", "/var/log/", "/var/spool/cron/", "/proc/sys/", "/sys/", "/dev/shm/", "/boot/", "/usr/lib/modules/", "/lib/modules/"}
+
+func (o Options) writes() []string {
+	if o.Writes == nil {
+		return DefaultWrites
+	}
+	return o.Writes
 }
 
 // Driver is the probe in the kernel. Attach, Detach and Stats may be called beside Read; Read is for one reader.
@@ -87,7 +100,7 @@ func Load(opts Options) (*Driver, []ProgramReport, error) {
 	if len(d.progs) == 0 {
 		return nil, reports, errors.Join(reports[0].Err, d.Close())
 	}
-	if err := d.fillSyscalls(); err != nil {
+	if err := errors.Join(d.fillSyscalls(), d.fillPrefixes(opts.writes())); err != nil {
 		return nil, reports, errors.Join(err, d.Close())
 	}
 	return d, reports, nil
@@ -158,15 +171,33 @@ func (d *Driver) loadProgram(spec *ebpf.CollectionSpec, name string, types *btf.
 	return coll.DetachProgram(name), nil
 }
 
-// fillSyscalls tells the dispatcher which program belongs to which system call.
+// fillSyscalls tells the dispatcher which program belongs to which system call, and the programs what its arguments are.
 func (d *Driver) fillSyscalls() error {
-	for name, nr := range syscallNumbers {
-		prog := d.progs[name]
+	for name, nr := range numbers {
+		prog := d.progs[program(name)]
 		if prog == nil {
-			continue
+			continue // its report says why
+		}
+		if err := d.maps[bpf.ProbeMapShapes].Put(nr, forms[name].shape); err != nil {
+			return cause.Errorf(cause.Internal, cause.FaultHarness, "say what the arguments of %s are: %w", name, err)
 		}
 		if err := d.maps[bpf.ProbeMapSyscalls].Put(nr, prog); err != nil {
-			return cause.Failf(cause.VerifierRejection, cause.FaultDriver, "put program %s where system call %d finds it: %w", name, nr, err)
+			return cause.Failf(cause.VerifierRejection, cause.FaultDriver, "put program %s where system call %s finds it: %w", program(name), name, err)
+		}
+	}
+	return nil
+}
+
+// fillPrefixes names the files whose writes are seen.
+func (d *Driver) fillPrefixes(prefixes []string) error {
+	for _, p := range prefixes {
+		key := bpf.ProbePrefix{Bits: uint32(8 * len(p))}
+		if len(p) > len(key.Name) || !strings.HasPrefix(p, "/") {
+			return cause.Errorf(cause.Internal, cause.FaultHarness, "%q is no prefix whose writes can be watched: it begins with / and has at most %d bytes", p, len(key.Name))
+		}
+		copy(key.Name[:], p)
+		if err := d.maps[bpf.ProbeMapPrefixes].Put(key, uint32(1)); err != nil {
+			return cause.Errorf(cause.Internal, cause.FaultHarness, "watch the writes below %s: %w", p, err)
 		}
 	}
 	return nil
@@ -237,10 +268,10 @@ func (d *Driver) Read() (Event, error) {
 	return Decode(d.record.RawSample)
 }
 
-// Stats says how many events the probe sent, and how many were lost, by what they were.
+// Stats says how many events the probe sent, and how many were lost, by what they were and why.
 type Stats struct {
 	Events  uint64
-	DropsBy map[string]uint64 // only what was lost at least once
+	DropsBy map[string]uint64 // "exec: ring buffer full"; only what was lost at least once
 }
 
 // Stats reads the probe's counters. The kernel's own, of programs skipped because they were under way already, are
@@ -254,8 +285,11 @@ func (d *Driver) Stats() (Stats, error) {
 		}
 		for _, c := range perCPU {
 			s.Events += c.Sent
-			if c.Lost > 0 {
-				s.DropsBy[name] += c.Lost
+			if c.Full > 0 {
+				s.DropsBy[name+": ring buffer full"] += c.Full
+			}
+			if c.Unbuilt > 0 {
+				s.DropsBy[name+": no room to build it"] += c.Unbuilt
 			}
 		}
 	}

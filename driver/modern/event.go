@@ -19,7 +19,7 @@ import (
 )
 
 // schema is EVENT_SCHEMA of bpf/event.h, which this decoder is made for.
-const schema = 1
+const schema = 2
 
 // Kind says what happened.
 type Kind uint32
@@ -30,9 +30,10 @@ const (
 	Open = Kind(bpf.ProbeEventKindEVENT_OPEN)
 	Fork = Kind(bpf.ProbeEventKindEVENT_FORK)
 	Exit = Kind(bpf.ProbeEventKindEVENT_EXIT)
+	Call = Kind(bpf.ProbeEventKindEVENT_CALL) // a system call that is neither an Exec nor an Open
 )
 
-var kindNames = map[Kind]string{Exec: "exec", Open: "open", Fork: "fork", Exit: "exit"}
+var kindNames = map[Kind]string{Exec: "exec", Open: "open", Fork: "fork", Exit: "exit", Call: "call"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -40,8 +41,8 @@ func (k Kind) String() string { return kindNames[k] }
 type Event struct {
 	Kind      Kind
 	Time      time.Duration // since boot, suspend included (CLOCK_BOOTTIME)
-	Syscall   string        // "execve", "openat2", ...; "" for a fork and an exit
-	Ret       int64         // what the system call returned: a file descriptor, or a negative errno
+	Syscall   string        // "execve", "openat2", ...; "" for a Fork and an Exit
+	Ret       int64         // what the system call returned: a file descriptor, or a negative errno; Exit: the status, as wait(2) has it
 	Truncated bool          // a string, list or path of the event is shorter than the truth
 
 	PID    int // the process (the kernel's tgid)
@@ -49,13 +50,17 @@ type Event struct {
 	PPID   int
 	VPID   int // the process as its own pid namespace sees it
 	Origin int // of a fork: the process that called it, which is not always the parent
-	UID    int
+	UID    int // effective
 	GID    int
+	Login  int    // the user who logged in; -1 if nobody did
+	TTY    int    // device number of the controlling terminal, 0 if there is none
+	Caps   Caps   // of all but an Open
 	Comm   string // at most 15 bytes
 	Cgroup uint64 // id in the default hierarchy
 
-	Name string // the file to execute or to open, as the caller gave it
-	Path string // Exec: the executable; Open: the file that was opened, no symlink left; "" if unknown
+	Name string // the file as the caller gave it; memfd_create, delete_module: the name; mount: the source
+	Path string // Exec: the executable; else what the descriptor is, no symlink left; "" if unknown
+	Dir  string // the directory that a relative Name starts from; Exec, chdir, fchdir: the working directory
 
 	Exe  Exe      // Exec: the executable
 	Args []string // Exec: argv
@@ -63,13 +68,22 @@ type Event struct {
 	// CgroupPath is the path in the default hierarchy, absolute, of an Exec.
 	CgroupPath string
 
-	Dir     string      // Open: the directory that a relative Name starts from
 	DirFD   int         // Open: the first argument of openat and openat2
 	Flags   int         // Open: O_RDONLY, ... as the caller gave them
 	Perm    fs.FileMode // Open: the permissions for a new file
 	Resolve uint64      // openat2: RESOLVE_BENEATH, ...
-	Mode    uint32      // Open: type and permissions of the file (st_mode), 0 if it failed
+	Mode    uint32      // type and permissions of the descriptor's file (st_mode), 0 if there is none
+
+	Raw   [5]uint64 // Call: the arguments as the caller gave them; clone3: the flags come first
+	Name2 string    // Call: the second name, as of a rename, link, symlink; mount: where
+	Dir2  string    // Call: the directory that a relative Name2 starts from
+	Extra string    // Call: the type of a mount, the parameters of init_module
+	Addr  *Endpoint // Call: what connect and bind were given; nil if it makes no sense
+	Sock  *Socket   // Call: the socket of the descriptor; nil if it is none
 }
+
+// Caps are the capabilities of a process, a bit each.
+type Caps struct{ Effective, Permitted, Inheritable uint64 }
 
 // Exe is what a driver can tell about an executable.
 type Exe struct {
@@ -110,10 +124,13 @@ func Decode(b []byte) (Event, error) {
 		Origin:    int(h.Origin),
 		UID:       int(h.Uid),
 		GID:       int(h.Gid),
+		Login:     int(int32(h.Loginuid)),
+		TTY:       int(h.Tty),
+		Caps:      Caps{h.Caps[0], h.Caps[1], h.Caps[2]},
 		Comm:      unix.ByteSliceToString(h.Comm[:]),
 		Cgroup:    h.CgroupId,
 	}
-	if kind != Exec && kind != Open {
+	if kind == Fork || kind == Exit {
 		return ev, nil
 	}
 
@@ -121,12 +138,16 @@ func Decode(b []byte) (Event, error) {
 	s.take(4) // struct record counts its data there while it is being built
 	name, path, base := s.take(h.Len.Name), s.take(h.Len.Path), s.take(h.Len.Base)
 	args, env, cgroup := s.take(h.Len.Args), s.take(h.Len.Env), s.take(h.Len.Cgroup)
+	name2, base2 := s.take(h.Len.Name2), s.take(h.Len.Base2)
+	extra, sock := s.take(h.Len.Extra), s.take(h.Len.Sock)
 	if s.short {
 		return Event{}, badRecord("its sections are longer than its %d bytes", len(b))
 	}
 	ev.Name = unix.ByteSliceToString(name)
 	ev.Path = joinPath(path)
-	if kind == Exec {
+	ev.Dir = joinPath(base)
+	switch kind {
+	case Exec:
 		ev.Exe = Exe{
 			Ino:        h.Ino,
 			Writable:   h.Flags&bpf.ProbeEventFlagEVENT_EXE_WRITABLE != 0,
@@ -137,14 +158,30 @@ func Decode(b []byte) (Event, error) {
 		ev.Env = splitStrings(env)
 		ev.CgroupPath = joinPath(cgroup)
 		return ev, nil
+	case Open:
+		ev.DirFD = int(h.Dirfd)
+		ev.Flags = int(h.Oflags)
+		ev.Perm = fs.FileMode(h.Omode) & fs.ModePerm
+		ev.Resolve = h.Resolve
+		ev.Mode = h.Fmode
+		return ev, nil
 	}
-	ev.Dir = joinPath(base)
-	ev.DirFD = int(h.Dirfd)
-	ev.Flags = int(h.Oflags)
-	ev.Perm = fs.FileMode(h.Omode) & fs.ModePerm
-	ev.Resolve = h.Resolve
+	if ev.Syscall == "" {
+		return Event{}, badRecord("system call %d is none that the probe watches", h.Nr)
+	}
+	ev.Raw = h.Args
 	ev.Mode = h.Fmode
-	return ev, nil
+	ev.Name2 = unix.ByteSliceToString(name2)
+	ev.Dir2 = joinPath(base2)
+	switch ev.Syscall {
+	case "connect", "bind":
+		ev.Addr = decodeAddress(extra)
+	default:
+		ev.Extra = unix.ByteSliceToString(extra)
+	}
+	var err error
+	ev.Sock, err = decodeSocket(sock)
+	return ev, err
 }
 
 // syscallName is the name of system call nr. Every exec goes by execve, as with Falco: while it starts a program the
@@ -154,12 +191,8 @@ func syscallName(kind Kind, nr int32) string {
 	switch kind {
 	case Exec:
 		return "execve"
-	case Open:
-		for name, n := range syscallNumbers {
-			if int64(nr) == int64(n) {
-				return name
-			}
-		}
+	case Open, Call:
+		return names[nr]
 	}
 	return ""
 }
@@ -189,14 +222,21 @@ func splitStrings(b []byte) []string {
 	return strings.Split(string(b), "\x00")
 }
 
+// memfd begins the name of every file of memfd_create(2).
+const memfd = "memfd:"
+
 // joinPath makes a path of components that stand innermost first. A whole one ends in the root, which has no name,
-// and becomes absolute; what lies in no directory, as "memfd:name", or was cut short does not.
+// and becomes absolute; what lies in no directory or was cut short does not. A memfd, "memfd:name", does: the kernel
+// (d_path) and so Falco show it below a root of its own.
 func joinPath(b []byte) string {
 	parts := splitStrings(b)
 	if len(parts) == 1 && parts[0] == "" {
 		return "/"
 	}
 	slices.Reverse(parts)
+	if len(parts) == 1 && strings.HasPrefix(parts[0], memfd) {
+		return "/" + parts[0]
+	}
 	return strings.Join(parts, "/")
 }
 

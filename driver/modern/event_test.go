@@ -16,7 +16,7 @@ import (
 )
 
 // parts are the sections of a record.
-type parts struct{ name, path, base, args, env, cgroup string }
+type parts struct{ name, path, base, args, env, cgroup, name2, base2, extra, sock string }
 
 // record writes a record as the probe does.
 func record(t testing.TB, h bpf.ProbeEvent, p parts) []byte {
@@ -26,12 +26,13 @@ func record(t testing.TB, h bpf.ProbeEvent, p parts) []byte {
 	}
 	h.Len.Name, h.Len.Path, h.Len.Base = uint16(len(p.name)), uint16(len(p.path)), uint16(len(p.base))
 	h.Len.Args, h.Len.Env, h.Len.Cgroup = uint16(len(p.args)), uint16(len(p.env)), uint16(len(p.cgroup))
+	h.Len.Name2, h.Len.Base2, h.Len.Extra, h.Len.Sock = uint16(len(p.name2)), uint16(len(p.base2)), uint16(len(p.extra)), uint16(len(p.sock))
 	b, err := binary.Append(nil, binary.NativeEndian, &h)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b = append(b, 0, 0, 0, 0)
-	return append(b, p.name+p.path+p.base+p.args+p.env+p.cgroup...)
+	return append(b, p.name+p.path+p.base+p.args+p.env+p.cgroup+p.name2+p.base2+p.extra+p.sock...)
 }
 
 func comm(s string) (c [16]uint8) {
@@ -63,7 +64,7 @@ func TestDecode(t *testing.T) {
 				Args: []string{"a", "b c", ""}, Env: []string{"MEWS_ID=x", "A="}, CgroupPath: "/docker/0123"}},
 		{"a memfd lies in no directory", bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_EXEC, Flags: bpf.ProbeEventFlagEVENT_EXE_FROM_MEMFD},
 			parts{path: "memfd:evil\x00", cgroup: "\x00"},
-			Event{Kind: Exec, Syscall: "execve", Path: "memfd:evil", Exe: Exe{Memfd: true}, CgroupPath: "/"}},
+			Event{Kind: Exec, Syscall: "execve", Path: "/memfd:evil", Exe: Exe{Memfd: true}, CgroupPath: "/"}},
 		{"open", open, parts{name: "../etc/shadow\x00", path: "shadow\x00etc\x00\x00", base: "\x00"},
 			Event{Kind: Open, Syscall: "openat2", Ret: 34, PID: 1, Name: "../etc/shadow", Path: "/etc/shadow", Dir: "/", DirFD: unix.AT_FDCWD,
 				Flags: unix.O_CLOEXEC, Perm: 0o600, Resolve: unix.RESOLVE_NO_SYMLINKS, Mode: unix.S_IFREG | 0o640}},
@@ -93,7 +94,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"nothing", "0 bytes", nil},
 		{"half a head", "shorter than its head", whole[:headSize-1]},
 		{"no room for its sections", "sections are longer", whole[:len(whole)-1]},
-		{"a driver of another schema", "schema 2", record(t, bpf.ProbeEvent{Schema: 2, Kind: bpf.ProbeEventKindEVENT_OPEN}, parts{})},
+		{"a driver of another schema", "schema 1", record(t, bpf.ProbeEvent{Schema: 1, Kind: bpf.ProbeEventKindEVENT_OPEN}, parts{})},
 		{"no kind", "unknown kind 0", record(t, bpf.ProbeEvent{}, parts{})},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -106,7 +107,7 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add(record(f, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_EXEC}, parts{"n\x00", "p\x00\x00", "", "a\x00", "e=\x00", "\x00"}))
+	f.Add(record(f, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_EXEC}, parts{name: "n\x00", path: "p\x00\x00", args: "a\x00", env: "e=\x00", cgroup: "\x00"}))
 	f.Add(record(f, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_OPEN}, parts{name: "n", base: "b"}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ev, err := Decode(b)

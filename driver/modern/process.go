@@ -7,8 +7,12 @@ import "io/fs"
 // Process is what is known of a process.
 type Process struct {
 	PID, VPID, PPID int
-	UID             int
+	UID, GID        int    // effective
+	Login           int    // the user who logged in; -1 if nobody did
+	TTY             int    // device number of the controlling terminal, 0 if there is none
+	Caps            Caps   // as of the last event that told
 	Comm            string // as of its last event
+	CWD             string // "" if unknown
 	ExePath         string
 	Exe             *Exe // nil where only an exec that was not seen could tell
 	Args            []string
@@ -75,7 +79,7 @@ func (t *Processes) Apply(ev *Event) *Process {
 	case Exec:
 		exe := ev.Exe
 		p := &Process{
-			ExePath: ev.Path, Exe: &exe, Args: ev.Args, Env: ev.Env,
+			ExePath: ev.Path, Exe: &exe, Args: ev.Args, Env: ev.Env, CWD: ev.Dir,
 			CgroupPath: ev.CgroupPath, cgroup: ev.Cgroup,
 		}
 		p.follow(ev)
@@ -86,7 +90,11 @@ func (t *Processes) Apply(ev *Event) *Process {
 		delete(t.byPID, ev.PID)
 		return p
 	}
-	return t.known(ev)
+	p := t.known(ev)
+	if ev.Ret == 0 && (ev.Syscall == "chdir" || ev.Syscall == "fchdir") {
+		p.CWD = ev.Dir
+	}
+	return p
 }
 
 // fork makes the child like the process that called fork.
@@ -123,7 +131,10 @@ func (t *Processes) known(ev *Event) *Process {
 
 func (p *Process) follow(ev *Event) {
 	p.PID, p.VPID, p.PPID = ev.PID, ev.VPID, ev.PPID
-	p.UID = ev.UID
+	p.UID, p.GID, p.Login, p.TTY = ev.UID, ev.GID, ev.Login, ev.TTY
+	if ev.Kind != Open {
+		p.Caps = ev.Caps
+	}
 	p.Comm = ev.Comm
 }
 

@@ -15,7 +15,10 @@ func procTree() fstest.MapFS {
 		"version":     file("Linux"),
 		"1/status":    file("Name:\tinit\nPPid:\t0\nUid:\t0\t0\t0\t0\nNSpid:\t1\n"),
 		"1/cgroup":    file("0::/\n"),
-		"40/status":   file("Name:\tsh (x)\nPPid:\t1\nUid:\t7\t0\t0\t0\nNSpid:\t40\t2\n"),
+		"40/status":   file("Name:\tsh (x)\nPPid:\t1\nUid:\t7\t8\t7\t7\nGid:\t6\t9\t6\t6\nNSpid:\t40\t2\nCapInh:\t0000000000000001\nCapPrm:\t0000000000000030\nCapEff:\t0000000000000010\n"),
+		"40/stat":     file("40 (sh (x) 1) S 1 40 40 34816 40 4194304"),
+		"40/loginuid": file("1000"),
+		"40/cwd":      {Data: []byte("/home/u"), Mode: fs.ModeSymlink},
 		"40/cmdline":  file("-sh\x00-c\x00x y\x00"),
 		"40/environ":  file("MEWS_ID=q\x00"),
 		"40/cgroup":   file("12:pids:/v1\n0::/docker/abc\n"),
@@ -32,7 +35,7 @@ func TestProcessesFromProc(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := tab.Get(40)
-	if p == nil || p.Comm != "sh (x)" || p.PPID != 1 || p.VPID != 2 || p.UID != 7 || p.CgroupPath != "/docker/abc" || p.ExePath != "/bin/sh" {
+	if p == nil || p.Comm != "sh (x)" || p.PPID != 1 || p.VPID != 2 || p.UID != 8 || p.GID != 9 || p.Caps != (Caps{0x10, 0x30, 1}) || p.Login != 1000 || p.TTY != 34816 || p.CWD != "/home/u" || p.CgroupPath != "/docker/abc" || p.ExePath != "/bin/sh" {
 		t.Errorf("process 40 is %+v", p)
 	}
 	if !slices.Equal(p.Args, []string{"-sh", "-c", "x y"}) || !slices.Equal(p.Env, []string{"MEWS_ID=q"}) {

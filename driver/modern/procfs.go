@@ -40,7 +40,7 @@ func (f procFS) process(pid int) *Process {
 	if !ok {
 		return nil
 	}
-	p := &Process{PID: pid, VPID: pid}
+	p := &Process{PID: pid, VPID: pid, Login: -1}
 	for line := range strings.Lines(status) {
 		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":\t")
 		words := strings.Fields(value)
@@ -52,18 +52,44 @@ func (f procFS) process(pid int) *Process {
 			p.Comm = value
 		case "PPid":
 			p.PPID, _ = strconv.Atoi(words[0])
-		case "Uid":
-			p.UID, _ = strconv.Atoi(words[0])
+		case "Uid": // real, effective, saved, of the file system
+			p.UID, _ = strconv.Atoi(words[min(1, len(words)-1)])
+		case "Gid":
+			p.GID, _ = strconv.Atoi(words[min(1, len(words)-1)])
+		case "CapEff":
+			p.Caps.Effective, _ = strconv.ParseUint(words[0], 16, 64)
+		case "CapPrm":
+			p.Caps.Permitted, _ = strconv.ParseUint(words[0], 16, 64)
+		case "CapInh":
+			p.Caps.Inheritable, _ = strconv.ParseUint(words[0], 16, 64)
 		case "NSpid": // in each pid namespace, the innermost last
 			p.VPID, _ = strconv.Atoi(words[len(words)-1])
 		}
 	}
 	p.ExePath, _ = fs.ReadLink(f.root, f.name(pid, "exe"))
 	p.ExePath = strings.TrimSuffix(p.ExePath, " (deleted)")
+	p.CWD, _ = fs.ReadLink(f.root, f.name(pid, "cwd"))
+	p.TTY = f.terminal(pid)
+	if login, ok := f.read(pid, "loginuid"); ok {
+		if uid, err := strconv.ParseUint(strings.TrimSpace(login), 10, 32); err == nil {
+			p.Login = int(int32(uid))
+		}
+	}
 	p.Args = f.strings(pid, "cmdline")
 	p.Env = f.strings(pid, "environ")
 	p.CgroupPath, _ = f.cgroup(pid)
 	return p
+}
+
+// terminal is the seventh word of stat. The name before it is in brackets, and may hold any of them and spaces.
+func (f procFS) terminal(pid int) int {
+	stat, _ := f.read(pid, "stat")
+	words := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(words) < 5 {
+		return 0
+	}
+	tty, _ := strconv.Atoi(words[4])
+	return tty
 }
 
 // cgroup returns the path in the default hierarchy, which is the one numbered 0.

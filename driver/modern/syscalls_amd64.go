@@ -2,16 +2,63 @@
 
 package modern
 
-import (
-	"golang.org/x/sys/unix"
+import "golang.org/x/sys/unix"
 
-	"github.com/mews-farm/mews/bpf"
-)
-
-// syscallNumbers says which program watches which system call. A system call goes by the name of its program.
-var syscallNumbers = map[string]uint32{
-	bpf.ProbeProgOpen:    unix.SYS_OPEN,
-	bpf.ProbeProgCreat:   unix.SYS_CREAT,
-	bpf.ProbeProgOpenat:  unix.SYS_OPENAT,
-	bpf.ProbeProgOpenat2: unix.SYS_OPENAT2,
+// numbers are those of the system calls that the probe watches.
+var numbers = map[string]uint32{
+	"open":          unix.SYS_OPEN,
+	"creat":         unix.SYS_CREAT,
+	"fork":          unix.SYS_FORK,
+	"vfork":         unix.SYS_VFORK,
+	"dup2":          unix.SYS_DUP2,
+	"unlink":        unix.SYS_UNLINK,
+	"rmdir":         unix.SYS_RMDIR,
+	"mkdir":         unix.SYS_MKDIR,
+	"chmod":         unix.SYS_CHMOD,
+	"rename":        unix.SYS_RENAME,
+	"link":          unix.SYS_LINK,
+	"symlink":       unix.SYS_SYMLINK,
+	"openat":        unix.SYS_OPENAT,
+	"openat2":       unix.SYS_OPENAT2,
+	"write":         unix.SYS_WRITE,
+	"writev":        unix.SYS_WRITEV,
+	"pwrite64":      unix.SYS_PWRITE64,
+	"pwritev":       unix.SYS_PWRITEV,
+	"clone":         unix.SYS_CLONE,
+	"clone3":        unix.SYS_CLONE3,
+	"socket":        unix.SYS_SOCKET,
+	"connect":       unix.SYS_CONNECT,
+	"bind":          unix.SYS_BIND,
+	"accept":        unix.SYS_ACCEPT,
+	"accept4":       unix.SYS_ACCEPT4,
+	"dup":           unix.SYS_DUP,
+	"dup3":          unix.SYS_DUP3,
+	"fcntl":         unix.SYS_FCNTL,
+	"unlinkat":      unix.SYS_UNLINKAT,
+	"mkdirat":       unix.SYS_MKDIRAT,
+	"fchmodat":      unix.SYS_FCHMODAT,
+	"fchmodat2":     unix.SYS_FCHMODAT2,
+	"fchmod":        unix.SYS_FCHMOD,
+	"renameat":      unix.SYS_RENAMEAT,
+	"renameat2":     unix.SYS_RENAMEAT2,
+	"linkat":        unix.SYS_LINKAT,
+	"symlinkat":     unix.SYS_SYMLINKAT,
+	"chdir":         unix.SYS_CHDIR,
+	"fchdir":        unix.SYS_FCHDIR,
+	"mount":         unix.SYS_MOUNT,
+	"umount2":       unix.SYS_UMOUNT2,
+	"unshare":       unix.SYS_UNSHARE,
+	"setns":         unix.SYS_SETNS,
+	"init_module":   unix.SYS_INIT_MODULE,
+	"finit_module":  unix.SYS_FINIT_MODULE,
+	"delete_module": unix.SYS_DELETE_MODULE,
+	"memfd_create":  unix.SYS_MEMFD_CREATE,
+	"bpf":           unix.SYS_BPF,
+	"ptrace":        unix.SYS_PTRACE,
+	"setuid":        unix.SYS_SETUID,
+	"setgid":        unix.SYS_SETGID,
+	"setreuid":      unix.SYS_SETREUID,
+	"setregid":      unix.SYS_SETREGID,
+	"setresuid":     unix.SYS_SETRESUID,
+	"setresgid":     unix.SYS_SETRESGID,
 }

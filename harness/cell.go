@@ -16,6 +16,7 @@ import (
 	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/live"
 	"github.com/mews-farm/mews/harness/machine"
+	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/kernels"
 	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/cause"
@@ -244,7 +245,11 @@ func (c *cellRun) fly(ctx context.Context) error {
 }
 
 func (c *cellRun) load(ctx context.Context, g *guest) (string, error) {
-	if c.built.Open == nil {
+	switch {
+	case c.Driver.Variant.V == matrix.Ptrace:
+		took, err := g.c.LoadTracer(ctx)
+		return fmt.Sprintf("the tracer started in %.1f s; nothing goes into the kernel", took.Seconds()), err
+	case c.built.Open == nil:
 		g.driver = "bpf_prog_"
 		return c.loadProbe(ctx, g)
 	}
@@ -313,9 +318,16 @@ func loaded(r agent.ProbeReport) (string, error) {
 
 func (c *cellRun) unload(ctx context.Context, g *guest) (string, error) {
 	var err error
-	if c.built.Open == nil {
+	left := ""
+	switch {
+	case c.Driver.Variant.V == matrix.Ptrace:
+		var traced int
+		if traced, err = g.c.UnloadTracer(ctx); traced > 0 {
+			left = fmt.Sprintf("; the tracer stays with %d threads that still run", traced)
+		}
+	case c.built.Open == nil:
 		err = g.c.UnloadProbe(ctx)
-	} else {
+	default:
 		_, err = g.c.UnloadModule(ctx, c.built.Name)
 	}
 	if err != nil {
@@ -325,7 +337,7 @@ func (c *cellRun) unload(ctx context.Context, g *guest) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d lines of kernel log, none a complaint", len(lines)), complaints(lines, g.m.Console().Splats())
+	return fmt.Sprintf("%d lines of kernel log, none a complaint%s", len(lines), left), complaints(lines, g.m.Console().Splats())
 }
 
 func or(s, otherwise string) string {

@@ -75,7 +75,7 @@ func shippedMatrix(t *testing.T) (*matrix.Matrix, *scenarios.Catalog) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	voc := matrix.Vocabulary{RuleOverlays: scenarios.RuleOverlays(), Builtins: []string{"modern"}}
+	voc := matrix.Vocabulary{RuleOverlays: scenarios.RuleOverlays(), Builtins: []string{"modern", "ptrace"}}
 	for _, s := range cat.All() {
 		voc.Scenarios = append(voc.Scenarios, s.Name)
 	}

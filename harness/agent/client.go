@@ -181,6 +181,24 @@ func (c *Client) UnloadProbe(ctx context.Context) error {
 	return err
 }
 
+// LoadTracer starts the tracer in the guest, and says how long that took.
+func (c *Client) LoadTracer(ctx context.Context) (time.Duration, error) {
+	r, err := call(ctx, c, "start the tracer", c.agent.LoadTracer, &wire.Empty{})
+	if err != nil {
+		return 0, err
+	}
+	return seconds(r.GetSeconds()), nil
+}
+
+// UnloadTracer ends it, and says how many threads still run that it must stay with.
+func (c *Client) UnloadTracer(ctx context.Context) (traced int, err error) {
+	r, err := call(ctx, c, "end the tracer", c.agent.UnloadTracer, &wire.Empty{})
+	if err != nil {
+		return 0, err
+	}
+	return int(r.GetTraced()), nil
+}
+
 // StartConsumer starts the consumer and returns when capturing is proven: every watch reported a fence.
 func (c *Client) StartConsumer(ctx context.Context, spec ConsumerSpec) (ConsumerReport, error) {
 	req := &wire.StartConsumerRequest{Kind: spec.Kind, Options: spec.Options}

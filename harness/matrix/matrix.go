@@ -97,10 +97,13 @@ type Vocabulary struct {
 	Builtins     []string // drivers mews carries
 }
 
+// Ptrace is the variant without a driver in the kernel, and the name of the only driver of it.
+const Ptrace = "ptrace"
+
 // The closed sets of the file.
 var (
 	distros  = []string{"debian", "ubuntu", "amazonlinux2", "amazonlinux2023", "rocky", "almalinux", "centos", "ol", "redhat", "cos"}
-	variants = []string{"kmod", "modern_ebpf"}
+	variants = []string{"kmod", "modern_ebpf", Ptrace}
 	kinds    = []string{"native", "sysdig"}
 )
 
@@ -246,6 +249,9 @@ func (c *checker) driver(key Str, d Driver) {
 	}
 	if d.Variant.V == "modern_ebpf" && s.Builtin.V == "" {
 		c.errorf(key, "%s: a modern_ebpf driver is builtin", key.V)
+	}
+	if builtin := s.Builtin.V == Ptrace; builtin != (d.Variant.V == Ptrace) {
+		c.errorf(key, "%s: variant ptrace and the builtin driver ptrace go together", key.V)
 	}
 	c.override(d.BTF)
 	if d.BTF.V != "" && d.Variant.V != "modern_ebpf" {

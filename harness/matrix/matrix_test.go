@@ -15,7 +15,7 @@ var voc = Vocabulary{
 		"read-sensitive", "remove-bulk-data", "run-shell-untrusted", "search-private-keys",
 	},
 	RuleOverlays: []string{"native", "sysdig"},
-	Builtins:     []string{"modern"},
+	Builtins: []string{"modern", "ptrace"},
 }
 
 func shipped(t *testing.T) string {

@@ -14,6 +14,7 @@ import (
 	"github.com/mews-farm/mews/builders/root"
 	"github.com/mews-farm/mews/driver/modern"
 	"github.com/mews-farm/mews/harness"
+	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/kernels"
 )
 
@@ -33,7 +34,11 @@ func (w *Workshop) Source(ctx context.Context, c *harness.Cell) error {
 // Build implements harness.Parts. A CO-RE probe is compiled once for all kernels, when mews itself is built
 // (bpf/gen.go): there is nothing to do for one kernel, and the note says so.
 func (w *Workshop) Build(ctx context.Context, c *harness.Cell, f *kernels.Files, dir string) (*harness.Built, error) {
-	if c.Driver.Source.Builtin.V != "" {
+	switch c.Driver.Source.Builtin.V {
+	case "":
+	case matrix.Ptrace:
+		return &harness.Built{Note: "a part of the agent: built with mews itself"}, nil
+	default:
 		return &harness.Built{Note: "compile once, run everywhere: built with mews itself"}, nil
 	}
 	deb, err := w.Debian.Fetch(ctx, c.Source)
@@ -80,8 +85,11 @@ func (w *Workshop) buildRoot(ctx context.Context, c *harness.Cell, f *kernels.Fi
 }
 
 // Inspect implements harness.Parts.
-func (w *Workshop) Inspect(_ *harness.Cell, f *kernels.Files, b *harness.Built) (string, error) {
-	if b.Path == "" {
+func (w *Workshop) Inspect(c *harness.Cell, f *kernels.Files, b *harness.Built) (string, error) {
+	switch {
+	case c.Driver.Variant.V == matrix.Ptrace:
+		return "nothing goes into the kernel", nil
+	case b.Path == "":
 		return "relocated and verified by the kernel at load", nil
 	}
 	m, err := inspect.Read(b.Path)
@@ -100,4 +108,4 @@ func (w *Workshop) Inspect(_ *harness.Cell, f *kernels.Files, b *harness.Built) 
 }
 
 // Builtins names the drivers that mews carries.
-var Builtins = modern.Editions()
+var Builtins = append(modern.Editions(), matrix.Ptrace)

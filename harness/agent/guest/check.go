@@ -84,7 +84,7 @@ func (a *Agent) CheckEvents(ctx context.Context, _ *wire.Empty) (*wire.CheckEven
 	cmd.Env = []string{"PATH=/usr/bin:/bin", env}
 	var out, words bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &words
-	err = a.start(ctx, cmd)
+	err = a.launch(ctx, cmd)
 	if err == nil {
 		err = cmd.Wait()
 	}

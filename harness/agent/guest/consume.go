@@ -4,6 +4,7 @@ package guest
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -25,7 +26,8 @@ func (a *Agent) StartConsumer(ctx context.Context, r *wire.StartConsumerRequest)
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "a consumer runs already").Advise("stop it first")
 	}
 	begun := time.Now()
-	f, err := fence.In(a.State + "/fence")
+	fences := a.State + "/fence"
+	f, err := fence.In(fences)
 	if err != nil {
 		return nil, ours("make a directory for fences", err)
 	}
@@ -37,7 +39,16 @@ func (a *Agent) StartConsumer(ctx context.Context, r *wire.StartConsumerRequest)
 	for _, w := range r.GetWatches() {
 		watches = append(watches, consumer.Watch{Name: w.GetName(), Condition: w.GetCondition(), Fields: w.GetFields()})
 	}
-	if a.session, err = start(ctx, c, f, watches); err != nil {
+	var o *opener
+	if a.tracer != nil {
+		if o, err = a.newOpener(fences); err != nil {
+			return nil, ours("start the process that makes fences", err)
+		}
+	}
+	if a.session, err = start(ctx, c, f, o, watches); err != nil {
+		if o != nil {
+			err = errors.Join(err, o.stop())
+		}
 		return nil, err
 	}
 	return &wire.StartConsumerReply{Seconds: time.Since(begun).Seconds(), Version: version}, nil

@@ -41,7 +41,7 @@ func (a *Agent) actInContainer(ctx context.Context, id string, request []byte) (
 	if err := c.prepare(id); err != nil {
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "prepare a container: %w", err)
 	}
-	return act(exec.CommandContext(ctx, "runc", "run", "--bundle", c.bundle, c.id), id, request)
+	return a.act(ctx, exec.CommandContext(ctx, "runc", "run", "--bundle", c.bundle, c.id), id, request)
 }
 
 // prepare makes the bundle: the mounted root and config.json.

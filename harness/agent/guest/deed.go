@@ -43,7 +43,7 @@ func (a *Agent) RunDeed(ctx context.Context, r *wire.RunDeedRequest) (*wire.RunD
 	var deedErr error
 	switch r.GetContext() {
 	case agent.OnHost:
-		result, deedErr = act(exec.CommandContext(ctx, selfPath, "act"), r.GetId(), r.GetRequest())
+		result, deedErr = a.act(ctx, exec.CommandContext(ctx, selfPath, "act"), r.GetId(), r.GetRequest())
 	case agent.InContainer:
 		result, deedErr = a.actInContainer(ctx, r.GetId(), r.GetRequest())
 	default:
@@ -70,13 +70,16 @@ func tooMany(dropped int) error {
 
 // act runs the acting process of a deed: it reads the deed from its standard input and answers on its
 // standard output. cmd.Env is made here, with the id that tells the deed's events from all others.
-func act(cmd *exec.Cmd, id string, request []byte) ([]byte, error) {
+func (a *Agent) act(ctx context.Context, cmd *exec.Cmd, id string, request []byte) ([]byte, error) {
 	var out, words bounded
 	out.limit, words.limit = maxResult, maxWords
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(request), &out, &words
 	cmd.Dir = "/"
 	cmd.Env = append(cmd.Env, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", scenarios.EnvID+"="+id)
-	err := cmd.Run()
+	err := a.launch(ctx, cmd)
+	if err == nil {
+		err = cmd.Wait()
+	}
 	switch {
 	case err != nil:
 		return nil, cause.Errorf(cause.ScenarioBroken, cause.FaultScenario, "the process that does deed %s failed: %w", id, err).

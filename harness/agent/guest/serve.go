@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/driver/kmod/kmsg"
+	"github.com/mews-farm/mews/driver/ptrace"
 	"github.com/mews-farm/mews/harness/agent/wire"
 	"github.com/mews-farm/mews/results/cause"
 )
@@ -33,6 +34,7 @@ type Agent struct {
 	log     *Log
 	busy    sync.Mutex // held by every call that does something
 	probe   *probe
+	tracer  *ptrace.Driver
 	session *session
 	forks   chan func() // what must start a process from the main thread
 }

@@ -4,6 +4,7 @@ package guest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -16,6 +17,7 @@ import (
 type session struct {
 	consumer consumer.Consumer
 	fence    *fence.Fence
+	opener   *opener // makes the fences; nil: this process does
 	watches  []string
 
 	mu      sync.Mutex
@@ -30,8 +32,8 @@ type session struct {
 const maxWindow = 500
 
 // start runs c with the watches, each guarded by the fence, and proves that all of them report.
-func start(ctx context.Context, c consumer.Consumer, f *fence.Fence, watches []consumer.Watch) (*session, error) {
-	s := &session{consumer: c, fence: f, waiting: map[string]map[string]bool{}, changed: make(chan struct{})}
+func start(ctx context.Context, c consumer.Consumer, f *fence.Fence, o *opener, watches []consumer.Watch) (*session, error) {
+	s := &session{consumer: c, fence: f, opener: o, waiting: map[string]map[string]bool{}, changed: make(chan struct{})}
 	guarded := make([]consumer.Watch, 0, len(watches))
 	for _, w := range watches {
 		s.watches = append(s.watches, w.Name)
@@ -109,7 +111,11 @@ func (s *session) wait(ctx context.Context) error {
 		delete(s.waiting, token)
 		s.mu.Unlock()
 	}()
-	if err := s.fence.Make(token); err != nil {
+	made := s.fence.Make
+	if s.opener != nil {
+		made = s.opener.make
+	}
+	if err := made(token); err != nil {
 		return ours("make a fence", err)
 	}
 	for {
@@ -138,5 +144,11 @@ func (s *session) wait(ctx context.Context) error {
 
 // stop ends the consumer.
 func (s *session) stop(ctx context.Context) (consumer.Stats, error) {
-	return s.consumer.Stop(ctx)
+	stats, err := s.consumer.Stop(ctx)
+	if s.opener != nil {
+		if stopErr := s.opener.stop(); stopErr != nil {
+			err = errors.Join(err, ours("end the process that makes fences", stopErr))
+		}
+	}
+	return stats, err
 }

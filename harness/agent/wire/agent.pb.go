@@ -1123,6 +1123,94 @@ func (x *LoadProbeReply) GetPrograms() []*Program {
 	return nil
 }
 
+type LoadTracerReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seconds       float64                `protobuf:"fixed64,1,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadTracerReply) Reset() {
+	*x = LoadTracerReply{}
+	mi := &file_agent_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadTracerReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadTracerReply) ProtoMessage() {}
+
+func (x *LoadTracerReply) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadTracerReply.ProtoReflect.Descriptor instead.
+func (*LoadTracerReply) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *LoadTracerReply) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+type UnloadTracerReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Traced        int32                  `protobuf:"varint,1,opt,name=traced,proto3" json:"traced,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnloadTracerReply) Reset() {
+	*x = UnloadTracerReply{}
+	mi := &file_agent_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnloadTracerReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnloadTracerReply) ProtoMessage() {}
+
+func (x *UnloadTracerReply) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnloadTracerReply.ProtoReflect.Descriptor instead.
+func (*UnloadTracerReply) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *UnloadTracerReply) GetTraced() int32 {
+	if x != nil {
+		return x.Traced
+	}
+	return 0
+}
+
 type Watch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1134,7 +1222,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1146,7 +1234,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1159,7 +1247,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{18}
+	return file_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Watch) GetName() string {
@@ -1194,7 +1282,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_agent_proto_msgTypes[19]
+	mi := &file_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1294,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[19]
+	mi := &file_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1307,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{19}
+	return file_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Match) GetWatch() string {
@@ -1254,7 +1342,7 @@ type StartConsumerRequest struct {
 
 func (x *StartConsumerRequest) Reset() {
 	*x = StartConsumerRequest{}
-	mi := &file_agent_proto_msgTypes[20]
+	mi := &file_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1354,7 @@ func (x *StartConsumerRequest) String() string {
 func (*StartConsumerRequest) ProtoMessage() {}
 
 func (x *StartConsumerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[20]
+	mi := &file_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1367,7 @@ func (x *StartConsumerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartConsumerRequest.ProtoReflect.Descriptor instead.
 func (*StartConsumerRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{20}
+	return file_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StartConsumerRequest) GetKind() string {
@@ -1313,7 +1401,7 @@ type StartConsumerReply struct {
 
 func (x *StartConsumerReply) Reset() {
 	*x = StartConsumerReply{}
-	mi := &file_agent_proto_msgTypes[21]
+	mi := &file_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1413,7 @@ func (x *StartConsumerReply) String() string {
 func (*StartConsumerReply) ProtoMessage() {}
 
 func (x *StartConsumerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[21]
+	mi := &file_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1426,7 @@ func (x *StartConsumerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartConsumerReply.ProtoReflect.Descriptor instead.
 func (*StartConsumerReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{21}
+	return file_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StartConsumerReply) GetSeconds() float64 {
@@ -1366,7 +1454,7 @@ type StopConsumerReply struct {
 
 func (x *StopConsumerReply) Reset() {
 	*x = StopConsumerReply{}
-	mi := &file_agent_proto_msgTypes[22]
+	mi := &file_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1378,7 +1466,7 @@ func (x *StopConsumerReply) String() string {
 func (*StopConsumerReply) ProtoMessage() {}
 
 func (x *StopConsumerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[22]
+	mi := &file_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1391,7 +1479,7 @@ func (x *StopConsumerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopConsumerReply.ProtoReflect.Descriptor instead.
 func (*StopConsumerReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{22}
+	return file_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StopConsumerReply) GetEvents() uint64 {
@@ -1425,7 +1513,7 @@ type CheckEventsReply struct {
 
 func (x *CheckEventsReply) Reset() {
 	*x = CheckEventsReply{}
-	mi := &file_agent_proto_msgTypes[23]
+	mi := &file_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1525,7 @@ func (x *CheckEventsReply) String() string {
 func (*CheckEventsReply) ProtoMessage() {}
 
 func (x *CheckEventsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[23]
+	mi := &file_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +1538,7 @@ func (x *CheckEventsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckEventsReply.ProtoReflect.Descriptor instead.
 func (*CheckEventsReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{23}
+	return file_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CheckEventsReply) GetFields() []*EventField {
@@ -1480,7 +1568,7 @@ type EventField struct {
 
 func (x *EventField) Reset() {
 	*x = EventField{}
-	mi := &file_agent_proto_msgTypes[24]
+	mi := &file_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +1580,7 @@ func (x *EventField) String() string {
 func (*EventField) ProtoMessage() {}
 
 func (x *EventField) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[24]
+	mi := &file_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +1593,7 @@ func (x *EventField) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventField.ProtoReflect.Descriptor instead.
 func (*EventField) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{24}
+	return file_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EventField) GetEvent() string {
@@ -1554,7 +1642,7 @@ type RunDeedRequest struct {
 
 func (x *RunDeedRequest) Reset() {
 	*x = RunDeedRequest{}
-	mi := &file_agent_proto_msgTypes[25]
+	mi := &file_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1654,7 @@ func (x *RunDeedRequest) String() string {
 func (*RunDeedRequest) ProtoMessage() {}
 
 func (x *RunDeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[25]
+	mi := &file_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1667,7 @@ func (x *RunDeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunDeedRequest.ProtoReflect.Descriptor instead.
 func (*RunDeedRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{25}
+	return file_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RunDeedRequest) GetId() string {
@@ -1617,7 +1705,7 @@ type RunDeedReply struct {
 
 func (x *RunDeedReply) Reset() {
 	*x = RunDeedReply{}
-	mi := &file_agent_proto_msgTypes[26]
+	mi := &file_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +1717,7 @@ func (x *RunDeedReply) String() string {
 func (*RunDeedReply) ProtoMessage() {}
 
 func (x *RunDeedReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[26]
+	mi := &file_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +1730,7 @@ func (x *RunDeedReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunDeedReply.ProtoReflect.Descriptor instead.
 func (*RunDeedReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{26}
+	return file_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RunDeedReply) GetResult() []byte {
@@ -1771,7 +1859,11 @@ const file_agent_proto_rawDesc = "" +
 	"\x03log\x18\x04 \x01(\tR\x03log\"^\n" +
 	"\x0eLoadProbeReply\x12\x18\n" +
 	"\aseconds\x18\x01 \x01(\x01R\aseconds\x122\n" +
-	"\bprograms\x18\x02 \x03(\v2\x16.mews.agent.v1.ProgramR\bprograms\"Q\n" +
+	"\bprograms\x18\x02 \x03(\v2\x16.mews.agent.v1.ProgramR\bprograms\"+\n" +
+	"\x0fLoadTracerReply\x12\x18\n" +
+	"\aseconds\x18\x01 \x01(\x01R\aseconds\"+\n" +
+	"\x11UnloadTracerReply\x12\x16\n" +
+	"\x06traced\x18\x01 \x01(\x05R\x06traced\"Q\n" +
 	"\x05Watch\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tcondition\x18\x02 \x01(\tR\tcondition\x12\x16\n" +
@@ -1820,7 +1912,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x05fence\x18\x03 \x01(\bR\x05fence\x12\x14\n" +
 	"\x05drops\x18\x04 \x01(\x04R\x05drops\x12\x18\n" +
 	"\aseconds\x18\x05 \x01(\x01R\aseconds\x120\n" +
-	"\afailure\x18\x06 \x01(\v2\x16.mews.agent.v1.FailureR\afailure2\xb8\b\n" +
+	"\afailure\x18\x06 \x01(\v2\x16.mews.agent.v1.FailureR\afailure2\xc4\t\n" +
 	"\x05Agent\x128\n" +
 	"\x05Hello\x12\x14.mews.agent.v1.Empty\x1a\x19.mews.agent.v1.HelloReply\x122\n" +
 	"\x04Ping\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12>\n" +
@@ -1832,7 +1924,10 @@ const file_agent_proto_rawDesc = "" +
 	"LoadModule\x12 .mews.agent.v1.LoadModuleRequest\x1a\x1e.mews.agent.v1.LoadModuleReply\x12T\n" +
 	"\fUnloadModule\x12\".mews.agent.v1.UnloadModuleRequest\x1a .mews.agent.v1.UnloadModuleReply\x12K\n" +
 	"\tLoadProbe\x12\x1f.mews.agent.v1.LoadProbeRequest\x1a\x1d.mews.agent.v1.LoadProbeReply\x129\n" +
-	"\vUnloadProbe\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12W\n" +
+	"\vUnloadProbe\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12B\n" +
+	"\n" +
+	"LoadTracer\x12\x14.mews.agent.v1.Empty\x1a\x1e.mews.agent.v1.LoadTracerReply\x12F\n" +
+	"\fUnloadTracer\x12\x14.mews.agent.v1.Empty\x1a .mews.agent.v1.UnloadTracerReply\x12W\n" +
 	"\rStartConsumer\x12#.mews.agent.v1.StartConsumerRequest\x1a!.mews.agent.v1.StartConsumerReply\x12F\n" +
 	"\fStopConsumer\x12\x14.mews.agent.v1.Empty\x1a .mews.agent.v1.StopConsumerReply\x123\n" +
 	"\x05Fence\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12D\n" +
@@ -1852,7 +1947,7 @@ func file_agent_proto_rawDescGZIP() []byte {
 	return file_agent_proto_rawDescData
 }
 
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_agent_proto_goTypes = []any{
 	(*Empty)(nil),                // 0: mews.agent.v1.Empty
 	(*Failure)(nil),              // 1: mews.agent.v1.Failure
@@ -1872,18 +1967,20 @@ var file_agent_proto_goTypes = []any{
 	(*LoadProbeRequest)(nil),     // 15: mews.agent.v1.LoadProbeRequest
 	(*Program)(nil),              // 16: mews.agent.v1.Program
 	(*LoadProbeReply)(nil),       // 17: mews.agent.v1.LoadProbeReply
-	(*Watch)(nil),                // 18: mews.agent.v1.Watch
-	(*Match)(nil),                // 19: mews.agent.v1.Match
-	(*StartConsumerRequest)(nil), // 20: mews.agent.v1.StartConsumerRequest
-	(*StartConsumerReply)(nil),   // 21: mews.agent.v1.StartConsumerReply
-	(*StopConsumerReply)(nil),    // 22: mews.agent.v1.StopConsumerReply
-	(*CheckEventsReply)(nil),     // 23: mews.agent.v1.CheckEventsReply
-	(*EventField)(nil),           // 24: mews.agent.v1.EventField
-	(*RunDeedRequest)(nil),       // 25: mews.agent.v1.RunDeedRequest
-	(*RunDeedReply)(nil),         // 26: mews.agent.v1.RunDeedReply
-	nil,                          // 27: mews.agent.v1.Match.FieldsEntry
-	nil,                          // 28: mews.agent.v1.StartConsumerRequest.OptionsEntry
-	nil,                          // 29: mews.agent.v1.StopConsumerReply.DropsByEntry
+	(*LoadTracerReply)(nil),      // 18: mews.agent.v1.LoadTracerReply
+	(*UnloadTracerReply)(nil),    // 19: mews.agent.v1.UnloadTracerReply
+	(*Watch)(nil),                // 20: mews.agent.v1.Watch
+	(*Match)(nil),                // 21: mews.agent.v1.Match
+	(*StartConsumerRequest)(nil), // 22: mews.agent.v1.StartConsumerRequest
+	(*StartConsumerReply)(nil),   // 23: mews.agent.v1.StartConsumerReply
+	(*StopConsumerReply)(nil),    // 24: mews.agent.v1.StopConsumerReply
+	(*CheckEventsReply)(nil),     // 25: mews.agent.v1.CheckEventsReply
+	(*EventField)(nil),           // 26: mews.agent.v1.EventField
+	(*RunDeedRequest)(nil),       // 27: mews.agent.v1.RunDeedRequest
+	(*RunDeedReply)(nil),         // 28: mews.agent.v1.RunDeedReply
+	nil,                          // 29: mews.agent.v1.Match.FieldsEntry
+	nil,                          // 30: mews.agent.v1.StartConsumerRequest.OptionsEntry
+	nil,                          // 31: mews.agent.v1.StopConsumerReply.DropsByEntry
 }
 var file_agent_proto_depIdxs = []int32{
 	2,  // 0: mews.agent.v1.Failure.evidence:type_name -> mews.agent.v1.Evidence
@@ -1892,12 +1989,12 @@ var file_agent_proto_depIdxs = []int32{
 	7,  // 3: mews.agent.v1.UnloadModuleReply.dmesg:type_name -> mews.agent.v1.KernelLine
 	1,  // 4: mews.agent.v1.Program.failure:type_name -> mews.agent.v1.Failure
 	16, // 5: mews.agent.v1.LoadProbeReply.programs:type_name -> mews.agent.v1.Program
-	27, // 6: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
-	18, // 7: mews.agent.v1.StartConsumerRequest.watches:type_name -> mews.agent.v1.Watch
-	28, // 8: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
-	29, // 9: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
-	24, // 10: mews.agent.v1.CheckEventsReply.fields:type_name -> mews.agent.v1.EventField
-	19, // 11: mews.agent.v1.RunDeedReply.matches:type_name -> mews.agent.v1.Match
+	29, // 6: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
+	20, // 7: mews.agent.v1.StartConsumerRequest.watches:type_name -> mews.agent.v1.Watch
+	30, // 8: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
+	31, // 9: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
+	26, // 10: mews.agent.v1.CheckEventsReply.fields:type_name -> mews.agent.v1.EventField
+	21, // 11: mews.agent.v1.RunDeedReply.matches:type_name -> mews.agent.v1.Match
 	1,  // 12: mews.agent.v1.RunDeedReply.failure:type_name -> mews.agent.v1.Failure
 	0,  // 13: mews.agent.v1.Agent.Hello:input_type -> mews.agent.v1.Empty
 	0,  // 14: mews.agent.v1.Agent.Ping:input_type -> mews.agent.v1.Empty
@@ -1909,30 +2006,34 @@ var file_agent_proto_depIdxs = []int32{
 	13, // 20: mews.agent.v1.Agent.UnloadModule:input_type -> mews.agent.v1.UnloadModuleRequest
 	15, // 21: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.LoadProbeRequest
 	0,  // 22: mews.agent.v1.Agent.UnloadProbe:input_type -> mews.agent.v1.Empty
-	20, // 23: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
-	0,  // 24: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
-	0,  // 25: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
-	0,  // 26: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
-	25, // 27: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
-	0,  // 28: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
-	3,  // 29: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
-	0,  // 30: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
-	0,  // 31: mews.agent.v1.Agent.SetTime:output_type -> mews.agent.v1.Empty
-	6,  // 32: mews.agent.v1.Agent.Dmesg:output_type -> mews.agent.v1.DmesgReply
-	9,  // 33: mews.agent.v1.Agent.Log:output_type -> mews.agent.v1.LogReply
-	0,  // 34: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
-	12, // 35: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
-	14, // 36: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
-	17, // 37: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
-	0,  // 38: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
-	21, // 39: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
-	22, // 40: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
-	0,  // 41: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
-	23, // 42: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
-	26, // 43: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
-	0,  // 44: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
-	29, // [29:45] is the sub-list for method output_type
-	13, // [13:29] is the sub-list for method input_type
+	0,  // 23: mews.agent.v1.Agent.LoadTracer:input_type -> mews.agent.v1.Empty
+	0,  // 24: mews.agent.v1.Agent.UnloadTracer:input_type -> mews.agent.v1.Empty
+	22, // 25: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
+	0,  // 26: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
+	0,  // 27: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
+	0,  // 28: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
+	27, // 29: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
+	0,  // 30: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
+	3,  // 31: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
+	0,  // 32: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
+	0,  // 33: mews.agent.v1.Agent.SetTime:output_type -> mews.agent.v1.Empty
+	6,  // 34: mews.agent.v1.Agent.Dmesg:output_type -> mews.agent.v1.DmesgReply
+	9,  // 35: mews.agent.v1.Agent.Log:output_type -> mews.agent.v1.LogReply
+	0,  // 36: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
+	12, // 37: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
+	14, // 38: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
+	17, // 39: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
+	0,  // 40: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
+	18, // 41: mews.agent.v1.Agent.LoadTracer:output_type -> mews.agent.v1.LoadTracerReply
+	19, // 42: mews.agent.v1.Agent.UnloadTracer:output_type -> mews.agent.v1.UnloadTracerReply
+	23, // 43: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
+	24, // 44: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
+	0,  // 45: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
+	25, // 46: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
+	28, // 47: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
+	0,  // 48: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
+	31, // [31:49] is the sub-list for method output_type
+	13, // [13:31] is the sub-list for method input_type
 	13, // [13:13] is the sub-list for extension type_name
 	13, // [13:13] is the sub-list for extension extendee
 	0,  // [0:13] is the sub-list for field type_name
@@ -1949,7 +2050,7 @@ func file_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -18,6 +18,8 @@ type AgentService interface {
 	UnloadModule(context.Context, *UnloadModuleRequest) (*UnloadModuleReply, error)
 	LoadProbe(context.Context, *LoadProbeRequest) (*LoadProbeReply, error)
 	UnloadProbe(context.Context, *Empty) (*Empty, error)
+	LoadTracer(context.Context, *Empty) (*LoadTracerReply, error)
+	UnloadTracer(context.Context, *Empty) (*UnloadTracerReply, error)
 	StartConsumer(context.Context, *StartConsumerRequest) (*StartConsumerReply, error)
 	StopConsumer(context.Context, *Empty) (*StopConsumerReply, error)
 	Fence(context.Context, *Empty) (*Empty, error)
@@ -98,6 +100,20 @@ func RegisterAgentService(srv *ttrpc.Server, svc AgentService) {
 					return nil, err
 				}
 				return svc.UnloadProbe(ctx, &req)
+			},
+			"LoadTracer": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req Empty
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.LoadTracer(ctx, &req)
+			},
+			"UnloadTracer": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req Empty
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.UnloadTracer(ctx, &req)
 			},
 			"StartConsumer": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
 				var req StartConsumerRequest
@@ -230,6 +246,22 @@ func (c *agentClient) LoadProbe(ctx context.Context, req *LoadProbeRequest) (*Lo
 func (c *agentClient) UnloadProbe(ctx context.Context, req *Empty) (*Empty, error) {
 	var resp Empty
 	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "UnloadProbe", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *agentClient) LoadTracer(ctx context.Context, req *Empty) (*LoadTracerReply, error) {
+	var resp LoadTracerReply
+	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "LoadTracer", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *agentClient) UnloadTracer(ctx context.Context, req *Empty) (*UnloadTracerReply, error) {
+	var resp UnloadTracerReply
+	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "UnloadTracer", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil

@@ -55,15 +55,7 @@ func (t *Trees) Files(ctx context.Context, r *Resolved) (*Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range slices.Concat(r.Image, r.Headers) {
-		if p.Digest != "" {
-			f.Packages = append(f.Packages, p.Digest)
-		} else {
-			f.Sums = append(f.Sums, p.Sum)
-		}
-	}
-	slices.Sort(f.Packages)
-	slices.Sort(f.Sums)
+	f.Packages, f.Sums = Contents(slices.Concat(r.Image, r.Headers))
 	return f, nil
 }
 

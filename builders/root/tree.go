@@ -28,10 +28,15 @@ type Root struct {
 	Packages []archive.Digest // sorted
 }
 
+// KeyOf is the Key of the root that [Cache.Tree] makes of pkgs, told without making it.
+func KeyOf(pkgs []kernels.Package) string {
+	return key("tree", slices.DeleteFunc(slices.Clone(pkgs), func(p kernels.Package) bool { return !needed(p) }))
+}
+
 // Tree makes the build root of pkgs, the closure of [Tools]; packages that no build uses are left out.
 func (c *Cache) Tree(ctx context.Context, pkgs []kernels.Package) (*Root, error) {
 	pkgs = slices.DeleteFunc(slices.Clone(pkgs), func(p kernels.Package) bool { return !needed(p) })
-	k := key("tree", pkgs)
+	k := KeyOf(pkgs)
 	dir, err := c.once(ctx, k, func(tmp string) error {
 		debs, err := c.fetch(ctx, pkgs)
 		if err != nil {

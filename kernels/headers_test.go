@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kernels
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/mews-farm/mews/kernels/internal/debtest"
+	"github.com/mews-farm/mews/results/cause"
+)
+
+func TestHeaderFiles(t *testing.T) {
+	s := &shelf{dir: t.TempDir()}
+	src := "./usr/src/linux-headers-" + release
+	headers := s.add(t, "headers", packed(t, debtest.File(src+"/Makefile", "all:"), debtest.File(src+"/.config", "CONFIG_EXT4_FS=y\n")))
+	trees := &Trees{Dir: t.TempDir(), Fetcher: s}
+	r := kernel([]Package{{Name: "image that nobody has", Digest: strings.Repeat("0", 64)}}, []Package{headers})
+	f, err := trees.HeaderFiles(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Image != "" || f.HeaderDir != "/usr/src/linux-headers-"+release || !f.Config.IsBuiltin("EXT4_FS") || len(f.Packages) != 1 || f.Packages[0] != headers.Digest || s.n != 1 {
+		t.Errorf("%+v, %d fetched", f, s.n)
+	}
+}
+
+func TestHeadersMissing(t *testing.T) {
+	s := &shelf{dir: t.TempDir()}
+	for name, c := range map[string]struct {
+		r    *Resolved
+		says string
+	}{
+		"none was found":          {&Resolved{Kernel: Kernel{Release: release}, HeadersMissing: []string{"linux-headers-x is not in sid"}}, "linux-headers-x is not in sid"},
+		"nobody looked":           {&Resolved{Kernel: Kernel{Release: release}}, "linux-headers-" + release},
+		"those of another kernel": {kernel(nil, []Package{s.add(t, "h", packed(t, debtest.File("./usr/src/linux-headers-6.1.0-55-cloud-amd64/Makefile", "")))}), "no Makefile for " + release},
+	} {
+		_, err := (&Trees{Dir: t.TempDir(), Fetcher: s}).HeaderFiles(t.Context(), c.r)
+		f := cause.Of(err)
+		if f.Cause != cause.HeadersMissing || f.State != cause.Error || f.Fault != cause.FaultKernel || len(f.Evidence) < 2 || !strings.Contains(f.Evidence[1].Text, c.says) {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}

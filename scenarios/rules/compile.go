@@ -12,7 +12,10 @@ import (
 )
 
 // Program is a compiled condition. It is safe for concurrent use.
-type Program struct{ match func(Event) bool }
+type Program struct {
+	match func(Event) bool
+	types map[string]bool // the only values of evt.type that it may hold for; nil: any, or none at all
+}
 
 // Match evaluates the condition.
 //
@@ -29,7 +32,8 @@ func Compile(e Expr, s Schema) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Program{m}, nil
+	types, _ := eventTypes(e)
+	return &Program{m, types}, nil
 }
 
 func compile(e Expr, s Schema) (func(Event) bool, error) {
@@ -75,71 +79,90 @@ func compileAll(terms []Expr, s Schema) ([]func(Event) bool, error) {
 	return out, nil
 }
 
+// ends are the fields that stand for either end of a connection: a check holds if it does for one of the two, and != if
+// it does for both (sinsp_filter_check_fd::compare_ip and its like).
+var ends = map[string][2]string{
+	"fd.ip": {"fd.cip", "fd.sip"}, "fd.port": {"fd.cport", "fd.sport"}, "fd.net": {"fd.cnet", "fd.snet"},
+}
+
 func compileCheck(c *Check, s Schema) (func(Event) bool, error) {
-	kind, err := kindOf(c, s)
+	if both, ok := ends[c.Field]; ok {
+		if _, known := s.Field(c.Field); !known {
+			return compileEnds(c, both, s)
+		}
+	}
+	left, err := compileOperand(&Operand{c.Field, c.Arg, c.Transforms, c.at}, s)
 	if err != nil {
 		return nil, err
 	}
-	field, arg := c.Field, c.Arg
+	if ops := operators[left.kind]; !slices.Contains(ops, c.Op) {
+		return nil, c.at.errorf("operator %s does not fit %s, a %s (that takes %s)", c.Op, left.name, left.kind, join(ops))
+	}
+	if c.Right != nil {
+		return compareFields(c, left, s)
+	}
 	if c.Op == Exists {
-		return func(ev Event) bool {
-			v, ok := ev.Field(field, arg)
-			return ok && v.Kind == kind && (kind != List || len(v.List) > 0)
-		}, nil
+		return left.each(func(Value) bool { return true }), nil
 	}
-	var test func(Value) bool
-	switch kind {
-	case String:
-		test, err = stringTest(c)
-	case Number:
-		test, err = numberTest(c)
-	case Bool:
-		test, err = boolTest(c)
-	case List:
-		test, err = anyTest(c)
-	}
+	test, err := testOf(c, left.kind)
 	if err != nil {
-		return nil, c.at.errorf("%s %s: %v", c.Name(), c.Op, err)
+		return nil, c.at.errorf("%s %s: %v", left.name, c.Op, err)
 	}
-	return func(ev Event) bool {
-		v, ok := ev.Field(field, arg)
-		return ok && v.Kind == kind && test(v)
-	}, nil
+	return left.each(test), nil
 }
 
-// kindOf is the kind of the field with its argument, once field, argument and operator are known to fit.
-func kindOf(c *Check, s Schema) (Kind, error) {
-	ft, known := s.Field(c.Field)
+// compileEnds is a check of either end, for a consumer that tells the two apart.
+func compileEnds(c *Check, both [2]string, s Schema) (func(Event) bool, error) {
+	if c.Right != nil || len(c.Transforms) > 0 {
+		return nil, c.at.errorf("field %s cannot be transformed or compared with a field", c.Field)
+	}
+	var of [2]func(Event) bool
+	for i, f := range both {
+		one := *c
+		one.Field = f
+		m, err := compileCheck(&one, s)
+		if err != nil {
+			return nil, err
+		}
+		of[i] = m
+	}
+	if c.Op == Ne {
+		return func(ev Event) bool { return of[0](ev) && of[1](ev) }, nil
+	}
+	return func(ev Event) bool { return of[0](ev) || of[1](ev) }, nil
+}
+
+// fieldType is what the schema says of the field with that argument.
+func fieldType(field, arg string, at mark, s Schema) (FieldType, Kind, error) {
+	ft, known := s.Field(field)
 	if !known {
 		hint := ""
 		if l, ok := s.(Lister); ok {
-			hint = nearest.Hint(c.Field, l.Fields())
+			hint = nearest.Hint(field, l.Fields())
 		}
-		return 0, c.at.errorf("unknown field %q%s", c.Field, hint)
+		err := at.errorf("unknown field %q%s", field, hint)
+		err.Field = field
+		return ft, 0, err
 	}
 	switch {
-	case ft.Arg == ArgNone && c.Arg != "":
-		return 0, c.at.errorf("field %s takes no argument, and is given [%s]", c.Field, c.Arg)
-	case ft.Arg == ArgRequired && c.Arg == "":
-		return 0, c.at.errorf("field %s needs an argument, as in %s[...]", c.Field, c.Field)
+	case ft.Arg == ArgNone && arg != "":
+		return ft, 0, at.errorf("field %s takes no argument, and is given [%s]", field, arg)
+	case ft.Arg == ArgRequired && arg == "":
+		return ft, 0, at.errorf("field %s needs an argument, as in %s[...]", field, field)
 	}
-	if ft.ArgIndex && c.Arg != "" {
-		if _, err := strconv.ParseUint(c.Arg, 10, 16); err != nil {
-			return 0, c.at.errorf("the argument of field %s is a number, not %q", c.Field, c.Arg)
+	if ft.ArgIndex && arg != "" {
+		if _, err := strconv.ParseUint(arg, 10, 16); err != nil {
+			return ft, 0, at.errorf("the argument of field %s is a number, not %q", field, arg)
 		}
 	}
 	kind := ft.Kind
-	if c.Arg != "" && ft.WithArg != 0 {
+	if arg != "" && ft.WithArg != 0 {
 		kind = ft.WithArg
 	}
-	ops, ok := operators[kind]
-	if !ok {
-		return 0, c.at.errorf("the schema gives field %s an %s", c.Field, kind)
+	if operators[kind] == nil {
+		return ft, 0, at.errorf("the schema gives field %s an %s", field, kind)
 	}
-	if !slices.Contains(ops, c.Op) {
-		return 0, c.at.errorf("operator %s does not fit %s, a %s (that takes %s)", c.Op, c.Name(), kind, join(ops))
-	}
-	return kind, nil
+	return ft, kind, nil
 }
 
 func join(ops []Op) string {
@@ -150,118 +173,80 @@ func join(ops []Op) string {
 	return strings.Join(out, " ")
 }
 
+var (
+	ofStrings = []Op{Eq, Ne, Contains, IContains, StartsWith, EndsWith, Glob, IGlob, Regex, In, Intersects, PMatch, Exists}
+	ofNumbers = []Op{Eq, Ne, Lt, Le, Gt, Ge, In, Intersects, Exists}
+	ofTruths  = []Op{Eq, Ne, In, Intersects, Exists}
+)
+
 // operators are those that libsinsp takes for a type, else its filter compiler says "operator not supported for
-// numeric filters", which are booleans too (tried on sysdig 0.41.4). An ordering of strings is refused here: it
-// takes that, and means little by it, because its grammar allows nothing but a number to follow.
+// numeric filters", which are booleans too (each tried on sysdig 0.41.4, see testdata/conditions.yaml). An ordering of
+// strings is refused here: it takes that, and means little by it, because its grammar allows nothing but a number to
+// follow.
 var operators = map[Kind][]Op{
-	String: {Eq, Ne, Contains, IContains, StartsWith, EndsWith, Glob, In, Intersects, PMatch, Exists},
-	Number: {Eq, Ne, Lt, Le, Gt, Ge, In, Intersects, Exists},
-	Bool:   {Eq, Ne, In, Intersects, Exists},
-	List:   {Eq, Ne, Contains, IContains, StartsWith, EndsWith, Glob, In, Intersects, PMatch, Exists},
+	String:  ofStrings,
+	List:    ofStrings,
+	Number:  ofNumbers,
+	Numbers: ofNumbers,
+	Bool:    ofTruths,
+	Address: ofTruths,
+	Network: ofTruths,
+	Members: {In, Intersects, Exists},
+	Bytes:   {Eq, Ne, Contains, StartsWith, EndsWith, BContains, BStarts, In, Intersects, Exists},
+	Dynamic: {Eq, Ne, Lt, Le, Gt, Ge, Contains, IContains, StartsWith, EndsWith, Glob, IGlob, Regex, In, Intersects, PMatch, Exists},
 }
 
-func stringTest(c *Check) (func(Value) bool, error) {
-	switch c.Op {
-	case In, Intersects: // the same for a single value
-		set := setOf(c.Values)
-		return func(v Value) bool { return set[v.Str] }, nil
-	case PMatch:
-		paths, err := compilePaths(c.Values)
-		return func(v Value) bool { return paths.match(v.Str) }, err
+// testOf compares a value of the kind, or a member of a list of them, with the constants of c.
+func testOf(c *Check, kind Kind) (func(Value) bool, error) {
+	switch kind {
+	case String, List, Members:
+		return stringTest(c)
+	case Number, Numbers:
+		return numberTest(c)
+	case Bool:
+		return boolTest(c)
+	case Address:
+		return addressTest(c)
+	case Network:
+		return networkTest(c)
+	case Bytes:
+		return bytesTest(c)
 	}
-	want := c.Values[0]
-	switch c.Op {
-	case Eq:
-		return func(v Value) bool { return v.Str == want }, nil
-	case Ne:
-		return func(v Value) bool { return v.Str != want }, nil
-	case Contains:
-		return func(v Value) bool { return strings.Contains(v.Str, want) }, nil
-	case IContains:
-		want = asciiLower(want)
-		return func(v Value) bool { return containsFold(v.Str, want) }, nil
-	case StartsWith:
-		return func(v Value) bool { return strings.HasPrefix(v.Str, want) }, nil
-	case EndsWith:
-		return func(v Value) bool { return strings.HasSuffix(v.Str, want) }, nil
-	}
-	re, err := compileGlob(want)
-	return func(v Value) bool { return re.MatchString(v.Str) }, err
+	return dynamicTest(c)
 }
 
-func setOf(values []string) map[string]bool {
-	set := make(map[string]bool, len(values))
-	for _, v := range values {
-		set[v] = true
+// dynamicTest goes by the kind of the value. Constants that are no numbers are compared with strings alone.
+func dynamicTest(c *Check) (func(Value) bool, error) {
+	no := func(Value) bool { return false }
+	text, number := no, no
+	var err error
+	if slices.Contains(ofNumbers, c.Op) {
+		if number, err = numberTest(c); err != nil && !slices.Contains(ofStrings, c.Op) {
+			return nil, err
+		} else if err != nil {
+			number = no
+		}
 	}
-	return set
+	if slices.Contains(ofStrings, c.Op) {
+		if text, err = stringTest(c); err != nil {
+			return nil, err
+		}
+	}
+	return func(v Value) bool {
+		if v.Kind == Number {
+			return number(v)
+		}
+		return text(v)
+	}, nil
 }
 
-// number reads what libsinsp takes for an integer: decimal alone. Its grammar has 0x too, and its values do not
-// ("0x1F is not a valid number", sysdig 0.41.4 and 0.29.3).
+// number reads what libsinsp takes for an integer: decimal alone. Its grammar has 0x and fractions too, and its values
+// do not ("0x1F is not a valid number", sysdig 0.41.4 and 0.29.3), not even where the field has a fraction. A number
+// that is out of range is refused, where libsinsp wraps it around.
 func number(s string) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
 		return 0, fmt.Errorf("a whole number was expected, not %q", s)
 	}
 	return n, nil
-}
-
-func numberTest(c *Check) (func(Value) bool, error) {
-	set := make(map[int64]bool, len(c.Values))
-	var want int64
-	for _, v := range c.Values {
-		n, err := number(v)
-		if err != nil {
-			return nil, err
-		}
-		want, set[n] = n, true
-	}
-	switch c.Op {
-	case Eq:
-		return func(v Value) bool { return v.Num == want }, nil
-	case Ne:
-		return func(v Value) bool { return v.Num != want }, nil
-	case Lt:
-		return func(v Value) bool { return v.Num < want }, nil
-	case Le:
-		return func(v Value) bool { return v.Num <= want }, nil
-	case Gt:
-		return func(v Value) bool { return v.Num > want }, nil
-	case Ge:
-		return func(v Value) bool { return v.Num >= want }, nil
-	}
-	return func(v Value) bool { return set[v.Num] }, nil
-}
-
-func boolTest(c *Check) (func(Value) bool, error) {
-	var takes [2]bool // whether false, and true, are among the values
-	for _, v := range c.Values {
-		switch v {
-		case "true":
-			takes[1] = true
-		case "false":
-			takes[0] = true
-		default:
-			return nil, fmt.Errorf("true or false was expected, not %q", v)
-		}
-	}
-	if c.Op == Ne {
-		takes[0], takes[1] = !takes[0], !takes[1]
-	}
-	return func(v Value) bool {
-		if v.Bool {
-			return takes[1]
-		}
-		return takes[0]
-	}, nil
-}
-
-// anyTest holds if c does for one of the members, as libsinsp walks up the ancestors for a proc.aname without an
-// index (compare_full_aname in sinsp_filtercheck_thread.cpp), with each operator that a string has.
-func anyTest(c *Check) (func(Value) bool, error) {
-	one, err := stringTest(c)
-	return func(v Value) bool {
-		return slices.ContainsFunc(v.List, func(m string) bool { return one(StringValue(m)) })
-	}, err
 }

@@ -109,7 +109,7 @@ func (x *expander) reference(m *macro) (Expr, error) {
 }
 
 func (x *expander) check(c *Check) (Expr, error) {
-	out := &Check{Field: c.Field, Arg: c.Arg, Op: c.Op, at: c.at}
+	out := &Check{Field: c.Field, Arg: c.Arg, Transforms: c.Transforms, Op: c.Op, Right: c.Right, at: c.at}
 	for i, v := range c.Values {
 		_, isList := x.set.lists[v]
 		switch {
@@ -145,11 +145,11 @@ func (x *expander) items(name string, stack []string, at mark) ([]string, error)
 	stack = append(stack, name)
 	var out []string
 	for _, v := range x.set.lists[name].items {
-		if _, ok := x.set.lists[v.V]; !ok {
-			out = append(out, v.V)
+		if _, ok := x.set.lists[v.text]; !ok || !v.bare {
+			out = append(out, v.text)
 			continue
 		}
-		sub, err := x.items(v.V, stack, at)
+		sub, err := x.items(v.text, stack, at)
 		if err != nil {
 			return nil, err
 		}

@@ -23,12 +23,14 @@ type Or struct{ Terms []Expr }
 // Not holds if Term does not. Term is not a Not itself.
 type Not struct{ Term Expr }
 
-// Check compares a field with constants.
+// Check compares a field with constants, or with another field.
 type Check struct {
-	Field  string
-	Arg    string // of proc.aname[2]: "2"; empty for none
-	Op     Op
-	Values []string // none for exists, any number for in, intersects and pmatch, one otherwise
+	Field      string
+	Arg        string      // of proc.aname[2]: "2"; empty for none
+	Transforms []Transform // of Field, in the order they are written: that of tolower(basename(f)) is tolower, basename
+	Op         Op
+	Values     []string // none for exists, any number for in, intersects and pmatch, one otherwise
+	Right      *Operand // instead of Values: val(field), or a transformed field
 
 	at mark
 	// What only a condition of a rule file has, until lists are expanded: values that were written without
@@ -36,6 +38,31 @@ type Check struct {
 	bare     []bool
 	listName bool
 }
+
+// Operand is a field on the right-hand side of a check. Without Transforms it is written val(field).
+type Operand struct {
+	Field, Arg string
+	Transforms []Transform
+
+	at mark
+}
+
+// Transform is a function of a field's value, such as tolower.
+type Transform string
+
+// The transforms. libsinsp has had them since 0.18 (len since 0.20).
+const (
+	ToLower  Transform = "tolower"
+	ToUpper  Transform = "toupper"
+	B64      Transform = "b64"      // decodes
+	Basename Transform = "basename" // what follows the last slash
+	Len      Transform = "len"      // bytes of a string, members of a list
+)
+
+var transforms = []string{"tolower", "toupper", "b64", "basename", "len"}
+
+// foreign are functions of later versions of libsinsp, known in order to say by name that they are not supported.
+var foreign = []string{"join", "concat", "split"}
 
 // macro is a reference, in a condition that is not expanded yet.
 type macro struct {
@@ -59,6 +86,10 @@ const (
 	StartsWith Op = "startswith"
 	EndsWith   Op = "endswith"
 	Glob       Op = "glob"
+	IGlob      Op = "iglob"
+	Regex      Op = "regex"
+	BContains  Op = "bcontains"   // of bytes; the value is hexadecimal
+	BStarts    Op = "bstartswith" // likewise
 	In         Op = "in"
 	Intersects Op = "intersects"
 	PMatch     Op = "pmatch"
@@ -66,7 +97,7 @@ const (
 )
 
 // words are the operators written as a word.
-var words = []string{"contains", "icontains", "startswith", "endswith", "glob", "in", "intersects", "pmatch", "exists"}
+var words = []string{"contains", "icontains", "bcontains", "startswith", "bstartswith", "endswith", "glob", "iglob", "regex", "in", "intersects", "pmatch", "exists"}
 
 func (o Op) takesList() bool   { return o == In || o == Intersects || o == PMatch }
 func (o Op) takesNumber() bool { return o == Lt || o == Le || o == Gt || o == Ge }
@@ -85,9 +116,17 @@ func Equal(a, b Expr) bool {
 		return ok && Equal(a.Term, b.Term)
 	case *Check:
 		b, ok := b.(*Check)
-		return ok && a.Field == b.Field && a.Arg == b.Arg && a.Op == b.Op && slices.Equal(a.Values, b.Values)
+		return ok && a.Field == b.Field && a.Arg == b.Arg && slices.Equal(a.Transforms, b.Transforms) && a.Op == b.Op &&
+			slices.Equal(a.Values, b.Values) && a.Right.equal(b.Right)
 	}
 	return false
+}
+
+func (o *Operand) equal(p *Operand) bool {
+	if o == nil || p == nil {
+		return o == p
+	}
+	return o.Field == p.Field && o.Arg == p.Arg && slices.Equal(o.Transforms, p.Transforms)
 }
 
 // newAnd, newOr and newNot keep the one shape that each condition has: flat, and without double negation.
@@ -178,12 +217,20 @@ func writeIn(b *strings.Builder, e Expr, parens bool) {
 }
 
 func (e *Check) write(b *strings.Builder) {
-	b.WriteString(e.Name() + " " + string(e.Op))
+	writeOperand(b, e.Name(), e.Transforms)
+	b.WriteString(" " + string(e.Op))
 	if e.Op == Exists {
 		return
 	}
 	b.WriteByte(' ')
-	if !e.Op.takesList() {
+	switch {
+	case e.Right != nil && len(e.Right.Transforms) == 0:
+		b.WriteString("val(" + e.Right.Name() + ")")
+		return
+	case e.Right != nil:
+		writeOperand(b, e.Right.Name(), e.Right.Transforms)
+		return
+	case !e.Op.takesList():
 		b.WriteString(quote(e.Values[0]))
 		return
 	}
@@ -197,15 +244,27 @@ func (e *Check) write(b *strings.Builder) {
 	b.WriteByte(')')
 }
 
-// Name is the field with its argument, as it is written.
-func (e *Check) Name() string {
-	switch {
-	case e.Arg == "":
-		return e.Field
-	case strings.IndexFunc(e.Arg, notArg) < 0:
-		return e.Field + "[" + e.Arg + "]"
+func writeOperand(b *strings.Builder, name string, transforms []Transform) {
+	for _, t := range transforms {
+		b.WriteString(string(t) + "(")
 	}
-	return e.Field + "[" + quoted(e.Arg) + "]"
+	b.WriteString(name + strings.Repeat(")", len(transforms)))
+}
+
+// Name is the field on the left-hand side with its argument, as it is written.
+func (e *Check) Name() string { return fieldName(e.Field, e.Arg) }
+
+// Name is the field with its argument, as it is written.
+func (o *Operand) Name() string { return fieldName(o.Field, o.Arg) }
+
+func fieldName(field, arg string) string {
+	switch {
+	case arg == "":
+		return field
+	case strings.IndexFunc(arg, notArg) < 0:
+		return field + "[" + arg + "]"
+	}
+	return field + "[" + quoted(arg) + "]"
 }
 
 func (e *macro) write(b *strings.Builder) { b.WriteString(e.name) }

@@ -16,9 +16,6 @@ const (
 	maxDepth = 64
 )
 
-// transformers of libsinsp that are recognised in order to say that they are not supported.
-var transformers = []string{"tolower", "toupper", "b64", "basename", "len", "join", "concat", "val"}
-
 // Parse reads a condition that uses no macros and no lists by name, such as [Expr].String prints.
 func Parse(cond string) (Expr, error) {
 	e, err := parse(&source{text: cond})
@@ -32,7 +29,7 @@ func Parse(cond string) (Expr, error) {
 func parse(src *source) (Expr, error) {
 	p := &parser{src: src}
 	if len(src.text) > maxCondition {
-		return nil, &Error{Where: src.where, Msg: "the condition is longer than 1 MiB"}
+		return nil, &Error{Where: src.at(0).where, Msg: "the condition is longer than 1 MiB"}
 	}
 	if i := strings.IndexByte(src.text, 0); i >= 0 {
 		return nil, mark{src, i}.errorf("a condition cannot hold a NUL byte")
@@ -163,13 +160,91 @@ func (p *parser) primary() (Expr, error) {
 	case name == "" || slices.Contains([]string{"and", "or", "not"}, name):
 		p.off = at.off
 		return nil, at.errorf("expected a field, a macro or (, not %q", p.peek())
-	case slices.Contains(transformers, name) && strings.HasPrefix(p.rest(), "("):
-		return nil, at.errorf("transformers such as %s() are not supported", name)
+	case name == "val" && p.opens():
+		return nil, at.errorf("val() stands on the right-hand side of an operator alone")
+	case p.opens() && (slices.Contains(transforms, name) || slices.Contains(foreign, name)):
+		p.off = at.off
+		o, err := p.transformed()
+		if err != nil {
+			return nil, err
+		}
+		return p.check(o, at)
 	case !strings.Contains(name, "."):
 		p.blank()
 		return &macro{name, at}, nil
 	}
-	return p.check(name, at)
+	o := &Operand{Field: name, at: at}
+	if err := p.argument(o); err != nil {
+		return nil, err
+	}
+	return p.check(o, at)
+}
+
+// opens reports whether a parenthesis follows at once, as after the name of a function.
+func (p *parser) opens() bool { return strings.HasPrefix(p.rest(), "(") }
+
+// transformed reads a field within any number of functions, tolower(basename(proc.exe)).
+func (p *parser) transformed() (*Operand, error) {
+	at := p.mark()
+	name := p.name()
+	switch {
+	case name == "":
+		return nil, at.errorf("expected a field, or one within %s, not %q", strings.Join(transforms, "(), ")+"()", p.peek())
+	case strings.Contains(name, "."):
+		o := &Operand{Field: name, at: at}
+		return o, p.argument(o)
+	case !p.opens():
+		return nil, at.errorf("expected a field, not %q", name)
+	case slices.Contains(foreign, name):
+		return nil, at.errorf("the transformer %s() is not supported", name)
+	case !slices.Contains(transforms, name):
+		return nil, at.errorf("no transformer is named %q%s (known: %s)", name, nearest.Hint(name, transforms), strings.Join(transforms, " "))
+	}
+	p.symbol('(')
+	if p.depth++; p.depth > maxDepth {
+		return nil, at.errorf("parentheses are nested deeper than %d", maxDepth)
+	}
+	o, err := p.transformed()
+	if err != nil {
+		return nil, err
+	}
+	p.depth--
+	o.Transforms = append([]Transform{Transform(name)}, o.Transforms...)
+	o.at = at
+	return o, p.closes(name)
+}
+
+func (p *parser) closes(name string) error {
+	p.blank()
+	if !p.end() && p.src.text[p.off] == ')' {
+		p.off++
+		return nil
+	}
+	return p.errorf("expected the ) of %s(, not %q", name, p.peek())
+}
+
+// right reads the field on the right-hand side of an operator; nil if a value stands there.
+func (p *parser) right() (*Operand, error) {
+	start := p.off
+	name := p.name()
+	isCall := p.opens()
+	switch {
+	case isCall && name == "val":
+		p.symbol('(')
+		o := &Operand{at: p.mark()}
+		if o.Field = p.name(); !strings.Contains(o.Field, ".") {
+			return nil, o.at.errorf("expected a field within val(), not %q", o.Field+p.peek())
+		}
+		if err := p.argument(o); err != nil {
+			return nil, err
+		}
+		return o, p.closes(name)
+	case isCall && (slices.Contains(transforms, name) || slices.Contains(foreign, name)):
+		p.off = start
+		return p.transformed()
+	}
+	p.off = start
+	return nil, nil
 }
 
 // name reads an identifier or a field: letters, digits and _ in parts that begin with a letter.
@@ -196,47 +271,62 @@ func (p *parser) name() string {
 
 func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
 
-func (p *parser) check(field string, at mark) (Expr, error) {
-	c := &Check{Field: field, at: at}
-	if !p.end() && p.src.text[p.off] == '[' {
-		p.off++
-		arg, _, err := p.operand(notArg)
-		switch {
-		case err != nil:
-			return nil, err
-		case arg == "":
-			return nil, p.errorf("expected the argument of %s, not %q", field, p.peek())
-		}
-		if p.end() || p.src.text[p.off] != ']' {
-			return nil, p.errorf("expected ] after the argument of %s, not %q", field, p.peek())
-		}
-		p.off++
-		c.Arg = arg
+// argument reads the [...] after a field, if there is one.
+func (p *parser) argument(o *Operand) error {
+	if p.end() || p.src.text[p.off] != '[' {
+		return nil
 	}
+	p.off++
+	arg, _, err := p.operand(notArg)
+	switch {
+	case err != nil:
+		return err
+	case arg == "":
+		return p.errorf("expected the argument of %s, not %q", o.Field, p.peek())
+	case p.end() || p.src.text[p.off] != ']':
+		return p.errorf("expected ] after the argument of %s, not %q", o.Field, p.peek())
+	}
+	p.off++
+	o.Arg = arg
+	return nil
+}
+
+func (p *parser) check(o *Operand, at mark) (Expr, error) {
+	c := &Check{Field: o.Field, Arg: o.Arg, Transforms: o.Transforms, at: at}
 	p.blank()
 	if err := p.operator(c); err != nil {
 		return nil, err
 	}
-	switch {
-	case c.Op == Exists:
-	case c.Op.takesList():
-		return c, p.list(c)
-	default:
-		vat := p.mark()
-		v, isQuoted, err := p.operand(notBare)
-		if err != nil {
-			return nil, err
-		}
-		if v == "" && !isQuoted {
-			return nil, vat.errorf("expected a value after %s %s, not %q", c.Name(), c.Op, p.peek())
-		}
-		if c.Op.takesNumber() {
-			if _, err := number(v); err != nil || isQuoted {
-				return nil, vat.errorf("%s compares with a whole number, not %q", c.Op, v)
-			}
-		}
-		c.Values, c.bare = []string{v}, []bool{!isQuoted}
+	if c.Op == Exists {
+		p.blank()
+		return c, nil
 	}
+	vat := p.mark()
+	right, err := p.right()
+	if err != nil {
+		return nil, err
+	}
+	if right != nil {
+		c.Right = right
+		p.blank()
+		return c, nil
+	}
+	if c.Op.takesList() {
+		return c, p.list(c)
+	}
+	v, isQuoted, err := p.operand(notBare)
+	if err != nil {
+		return nil, err
+	}
+	if v == "" && !isQuoted {
+		return nil, vat.errorf("expected a value after %s %s, not %q", c.Name(), c.Op, p.peek())
+	}
+	if c.Op.takesNumber() {
+		if _, err := number(v); err != nil || isQuoted {
+			return nil, vat.errorf("%s compares with a whole number, not %q", c.Op, v)
+		}
+	}
+	c.Values, c.bare = []string{v}, []bool{!isQuoted}
 	p.blank()
 	return c, nil
 }

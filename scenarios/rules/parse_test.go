@@ -52,6 +52,12 @@ func TestParse(t *testing.T) {
 		{`proc.name = and and a.b = or`, `proc.name = and and a.b = or`},
 		{`proc.name icontains "É"`, `proc.name icontains "É"`},
 		{`a.b intersects ("<NA>", x)`, `a.b intersects ("<NA>", x)`},
+		{`a.b iglob "X*" or a.b regex "^x" or a.b bcontains cafe or a.b bstartswith 7f45`, `a.b iglob X* or a.b regex "^x" or a.b bcontains cafe or a.b bstartswith 7f45`},
+		{`tolower( toupper(a.b[x]) ) in (y)`, `tolower(toupper(a.b[x])) in (y)`},
+		{`len(a.b) > 3 and basename(a.b) exists`, `len(a.b) > 3 and basename(a.b) exists`},
+		{`a.b = val( c.d ) or a.b > val(c.d["x y"]) or a.b in val(c.d)`, `a.b = val(c.d) or a.b > val(c.d["x y"]) or a.b in val(c.d)`},
+		{`a.b = tolower(c.d) and b64(a.b) contains basename(tolower(c.d))`, `a.b = tolower(c.d) and b64(a.b) contains basename(tolower(c.d))`},
+		{`a.b = val and a.b = tolower`, `a.b = val and a.b = tolower`},
 	} {
 		e, err := Parse(c.in)
 		if err != nil {
@@ -77,8 +83,7 @@ func TestParseRefuses(t *testing.T) {
 		{`evt.type =`, `expected a value after evt.type =, not "the end"`},
 		{`evt.type = (a, b)`, `expected a value after evt.type =, not "("`},
 		{`a.b startwith x`, `operator "startwith" is not supported; did you mean "startswith"?`},
-		{`a.b regex "x.*"`, `operator "regex" is not supported`},
-		{`a.b bcontains 00`, `operator "bcontains" is not supported; did you mean "contains"?`},
+		{`a.b containss 00`, `operator "containss" is not supported; did you mean "contains"?`},
 		{`a.b startswith"x"`, `expected a blank after startswith`},
 		{`a.b < x`, `condition:1:7: < compares with a whole number, not "x"`},
 		{`a.b < 0x1F`, `< compares with a whole number`},
@@ -98,8 +103,20 @@ func TestParseRefuses(t *testing.T) {
 		{`a.b = "it\'s"`, `\' is not an escape within "`},
 		{`a.b[ = 1`, `expected the argument of a.b`},
 		{`a.b[1 = 1`, `expected ] after the argument of a.b, not " "`},
-		{`tolower(a.b) = x`, `transformers such as tolower() are not supported`},
-		{`a.b = val(c.d)`, `expected and, or, or the end, not "("`},
+		{`join(a.b) = x`, `condition:1:1: the transformer join() is not supported`},
+		{`tolower(concat(a.b)) = x`, `condition:1:9: the transformer concat() is not supported`},
+		{`tolower(a) = x`, `condition:1:9: expected a field, not "a"`},
+		{`tolower(tolowr(a.b)) = x`, `condition:1:9: no transformer is named "tolowr"; did you mean "tolower"?`},
+		{`tolower() = x`, `expected a field, or one within tolower(), toupper(), b64(), basename(), len(), not ")"`},
+		{`tolower(a.b = x`, `condition:1:13: expected the ) of tolower(, not "="`},
+		{`tolower (a.b) = x`, `condition:1:9: expected and, or, or the end, not "("`},
+		{`val(a.b) = x`, `val() stands on the right-hand side of an operator alone`},
+		{`a.b = val(tolower(a.b))`, `expected a field within val(), not "tolower("`},
+		{`a.b = val(a)`, `expected a field within val()`},
+		{`a.b = val(c.d`, `condition:1:14: expected the ) of val(, not "the end"`},
+		{`a.b = val (c.d)`, `expected and, or, or the end, not "("`},
+		{`a.b in (val(c.d))`, `expected , or ) after "val", not "("`},
+		{strings.Repeat("tolower(", 70) + "a.b" + strings.Repeat(")", 70) + " = x", `nested deeper than 64`},
 		{"a.b = \x00", `NUL`},
 		{`= 1`, `expected a field, a macro or (, not "="`},
 	} {
@@ -118,7 +135,7 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		`evt.type in (execve, execveat) and container.id != host and proc.is_exe_upper_layer=true`,
 		`not (a.b = "x\\\"y" or c.d[1] exists) and e.f pmatch (/a/b, "c d")`,
-		`a.b = C:\ or a["x y"] < -5`, "a.b in ()", "a.b = '\\''",
+		`a.b = C:\ or a["x y"] < -5`, `tolower(basename(a.b)) in val(c.d[1]) or not len(a.b) >= len(c.d)`, "a.b in ()", "a.b = '\\''",
 	} {
 		f.Add(s)
 	}

@@ -96,9 +96,6 @@ func TestRule(t *testing.T) {
 func TestLoadRefuses(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"unknown key", "- macro: m\n  conditon: a.b = 1\n", `a.yaml:2:3: unknown key "conditon"; did you mean "condition"?`},
-		{"append", "- list: l\n  items: [x]\n  append: true\n", `a.yaml:3:3: unknown key "append"`},
-		{"override", "- rule: R\n  override: {condition: append}\n", `a.yaml:2:3: unknown key "override"`},
-		{"exceptions", "- rule: R\n  exceptions: []\n", `a.yaml:2:3: unknown key "exceptions"`},
 		{"no kind", "- desc: x\n", `entry 1 is no list, macro or rule`},
 		{"two kinds", "- list: l\n  items: []\n  macro: m\n", `a.yaml:3:10: a list has no macro`},
 		{"macro with items", "- macro: a b\n  condition: a.b = 1\n", `"a b" cannot name a macro`},

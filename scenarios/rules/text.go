@@ -11,8 +11,11 @@ import (
 // compileGlob reads a pattern as fnmatch(3) with FNM_EXTMATCH does, which is libsinsp's glob: * and ? match a
 // slash too, a backslash makes the next character a letter. The extended forms, such as +(a|b), and character
 // classes by name are refused. It becomes a regular expression because those take linear time on any input.
-func compileGlob(pattern string) (*regexp.Regexp, error) {
+func compileGlob(pattern string, fold bool) (*regexp.Regexp, error) {
 	var b strings.Builder
+	if fold {
+		b.WriteString(`(?i)`)
+	}
 	b.WriteString(`(?s)\A`)
 	for i := 0; i < len(pattern); i++ {
 		c := pattern[i]
@@ -93,7 +96,7 @@ func compilePaths(values []string) (paths, error) {
 			case name == "":
 				continue
 			case strings.ContainsAny(name, "?*["):
-				re, err := compileGlob(name)
+				re, err := compileGlob(name, false)
 				if err != nil {
 					return nil, err
 				}
@@ -133,14 +136,6 @@ func above(want []component, path string) bool {
 	return true
 }
 
-func asciiLower(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		b[i] = lower(c)
-	}
-	return string(b)
-}
-
 func lower(c byte) byte {
 	if c >= 'A' && c <= 'Z' {
 		return c + 'a' - 'A'
@@ -148,15 +143,21 @@ func lower(c byte) byte {
 	return c
 }
 
+func upper(c byte) byte {
+	if c >= 'a' && c <= 'z' {
+		return c - ('a' - 'A')
+	}
+	return c
+}
+
 // containsFold is strings.Contains that takes A for a, in ASCII alone, as the C locale's strcasestr does.
-// low is in lower case.
-func containsFold(s, low string) bool {
-	for i := 0; i+len(low) <= len(s); i++ {
+func containsFold(s, part string) bool {
+	for i := 0; i+len(part) <= len(s); i++ {
 		j := 0
-		for j < len(low) && lower(s[i+j]) == low[j] {
+		for j < len(part) && lower(s[i+j]) == lower(part[j]) {
 			j++
 		}
-		if j == len(low) {
+		if j == len(part) {
 			return true
 		}
 	}

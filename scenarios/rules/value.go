@@ -2,6 +2,8 @@
 
 package rules
 
+import "net/netip"
+
 // Kind is the type of a field's value.
 type Kind uint8
 
@@ -10,7 +12,13 @@ const (
 	String Kind = iota + 1
 	Number      // a signed 64-bit integer
 	Bool
-	List // of strings; a check holds if it does for one of them
+	List    // of strings; a check holds if it does for one of them, with any operator of strings
+	Numbers // a list of numbers, in decimal, likewise
+	Members // a set of strings, for in and intersects alone
+	Address // IPv4 or IPv6
+	Network // in a schema: the field's value is an Address, and is compared with networks
+	Bytes   // binary data, in Str
+	Dynamic // in a schema: the kind is that of the value, String or Number
 )
 
 func (k Kind) String() string {
@@ -23,6 +31,18 @@ func (k Kind) String() string {
 		return "boolean"
 	case List:
 		return "list of strings"
+	case Numbers:
+		return "list of numbers"
+	case Members:
+		return "set of strings"
+	case Address:
+		return "network address"
+	case Network:
+		return "network"
+	case Bytes:
+		return "byte buffer"
+	case Dynamic:
+		return "string or number"
 	}
 	return "invalid kind"
 }
@@ -46,6 +66,11 @@ type FieldType struct {
 	// WithArg is the kind of the field when it has an argument, where that differs from Kind (a list's element).
 	// Zero: the same.
 	WithArg Kind
+	// Type is libsinsp's name of the type, such as INT64. Fields are compared with each other only if it is the same.
+	// Empty: not known, and then the kind decides.
+	Type string
+	// Bare: no transformer takes the field, and it cannot stand on the right-hand side.
+	Bare bool
 }
 
 // Schema is the vocabulary of a consumer: the fields that its events have.
@@ -74,10 +99,11 @@ func (t Table) Fields() []string {
 // Value is what an event has in a field: the member that Kind names is set.
 type Value struct {
 	Kind Kind
-	Str  string
-	Num  int64
 	Bool bool
+	Num  int64
+	Str  string // also of Bytes
 	List []string
+	Addr netip.Addr
 }
 
 // StringValue is the value s.
@@ -92,8 +118,23 @@ func BoolValue(b bool) Value { return Value{Kind: Bool, Bool: b} }
 // ListValue is the list of members.
 func ListValue(members ...string) Value { return Value{Kind: List, List: members} }
 
+// NumbersValue is the list of members, each a number in decimal.
+func NumbersValue(members ...string) Value { return Value{Kind: Numbers, List: members} }
+
+// MembersValue is the set of members.
+func MembersValue(members ...string) Value { return Value{Kind: Members, List: members} }
+
+// AddressValue is the address a.
+func AddressValue(a netip.Addr) Value { return Value{Kind: Address, Addr: a.Unmap()} }
+
+// BytesValue is the binary data b.
+func BytesValue(b string) Value { return Value{Kind: Bytes, Str: b} }
+
 // Event gives the fields of one event. ok is false where the event has no such field, or no value in it.
 // arg is the text between the brackets, or empty.
+//
+// Nothing is asked for before a condition needs it, and nothing that is returned is kept: an event may take the text
+// of a value from memory that it uses again for the next.
 type Event interface {
 	Field(name, arg string) (v Value, ok bool)
 }

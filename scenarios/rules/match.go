@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rules
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+func stringTest(c *Check) (func(Value) bool, error) {
+	switch c.Op {
+	case In, Intersects: // the same for a single value
+		set := setOf(c.Values)
+		return func(v Value) bool { return set[v.Str] }, nil
+	case PMatch:
+		paths, err := compilePaths(c.Values)
+		return func(v Value) bool { return paths.match(v.Str) }, err
+	}
+	want := c.Values[0]
+	switch c.Op {
+	case Eq:
+		return func(v Value) bool { return v.Str == want }, nil
+	case Ne:
+		return func(v Value) bool { return v.Str != want }, nil
+	case Contains:
+		return func(v Value) bool { return strings.Contains(v.Str, want) }, nil
+	case IContains:
+		return func(v Value) bool { return containsFold(v.Str, want) }, nil
+	case StartsWith:
+		return func(v Value) bool { return strings.HasPrefix(v.Str, want) }, nil
+	case EndsWith:
+		return func(v Value) bool { return strings.HasSuffix(v.Str, want) }, nil
+	case Regex:
+		re, err := compileRegex(want)
+		return func(v Value) bool { return re.MatchString(v.Str) }, err
+	}
+	re, err := compileGlob(want, c.Op == IGlob)
+	return func(v Value) bool { return re.MatchString(v.Str) }, err
+}
+
+// compileRegex reads an expression of RE2, whose syntax is Go's too, and which has to match the whole value
+// (RE2::FullMatch in sinsp_filtercheck.cpp).
+func compileRegex(expr string) (*regexp.Regexp, error) {
+	if _, err := regexp.Compile(expr); err != nil {
+		return nil, fmt.Errorf("the regular expression %q cannot be used: %w", expr, err)
+	}
+	return regexp.Compile(`\A(?:` + expr + `)\z`)
+}
+
+func setOf(values []string) map[string]bool {
+	set := make(map[string]bool, len(values))
+	for _, v := range values {
+		set[v] = true
+	}
+	return set
+}
+
+func numberTest(c *Check) (func(Value) bool, error) {
+	set := make(map[int64]bool, len(c.Values))
+	var want int64
+	for _, v := range c.Values {
+		n, err := number(v)
+		if err != nil {
+			return nil, err
+		}
+		want, set[n] = n, true
+	}
+	switch c.Op {
+	case Eq:
+		return func(v Value) bool { return v.Num == want }, nil
+	case Ne:
+		return func(v Value) bool { return v.Num != want }, nil
+	case Lt:
+		return func(v Value) bool { return v.Num < want }, nil
+	case Le:
+		return func(v Value) bool { return v.Num <= want }, nil
+	case Gt:
+		return func(v Value) bool { return v.Num > want }, nil
+	case Ge:
+		return func(v Value) bool { return v.Num >= want }, nil
+	}
+	return func(v Value) bool { return set[v.Num] }, nil
+}
+
+func boolTest(c *Check) (func(Value) bool, error) {
+	var takes [2]bool // whether false, and true, are among the values
+	for _, v := range c.Values {
+		switch v {
+		case "true":
+			takes[1] = true
+		case "false":
+			takes[0] = true
+		default:
+			return nil, fmt.Errorf("true or false was expected, not %q", v)
+		}
+	}
+	if c.Op == Ne {
+		takes[0], takes[1] = !takes[0], !takes[1]
+	}
+	return func(v Value) bool {
+		if v.Bool {
+			return takes[1]
+		}
+		return takes[0]
+	}, nil
+}
+
+func addressTest(c *Check) (func(Value) bool, error) {
+	var want []netip.Addr
+	for _, v := range c.Values {
+		a, err := netip.ParseAddr(v)
+		if err != nil {
+			return nil, fmt.Errorf("a network address was expected, not %q", v)
+		}
+		want = append(want, a.Unmap())
+	}
+	negated := c.Op == Ne
+	return func(v Value) bool { return slices.Contains(want, v.Addr) != negated }, nil
+}
+
+func networkTest(c *Check) (func(Value) bool, error) {
+	var want []netip.Prefix
+	for _, v := range c.Values {
+		p, err := netip.ParsePrefix(v)
+		if err != nil {
+			return nil, fmt.Errorf("a network, as in 10.0.0.0/8, was expected, not %q", v)
+		}
+		want = append(want, p)
+	}
+	negated := c.Op == Ne
+	return func(v Value) bool {
+		for _, p := range want {
+			if p.Contains(v.Addr) {
+				return !negated
+			}
+		}
+		return negated
+	}, nil
+}
+
+func bytesTest(c *Check) (func(Value) bool, error) {
+	if c.Op != BContains && c.Op != BStarts {
+		return stringTest(c)
+	}
+	raw, err := hex.DecodeString(c.Values[0])
+	if err != nil {
+		return nil, fmt.Errorf("hexadecimal digits, two for each byte, were expected, not %q", c.Values[0])
+	}
+	want := string(raw)
+	if c.Op == BStarts {
+		return func(v Value) bool { return strings.HasPrefix(v.Str, want) }, nil
+	}
+	return func(v Value) bool { return strings.Contains(v.Str, want) }, nil
+}

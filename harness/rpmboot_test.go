@@ -15,6 +15,7 @@ import (
 
 	"github.com/mews-farm/mews/builders/kmod"
 	"github.com/mews-farm/mews/builders/root"
+	"github.com/mews-farm/mews/builders/source"
 	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/machine"
 	"github.com/mews-farm/mews/harness/machine/qemu"
@@ -163,8 +164,10 @@ var _ = Describe("a kernel out of an RPM repository", Label("boot", "build", "ne
 		Expect(err).NotTo(HaveOccurred())
 		file, err := debs.Fetch(ctx, driver)
 		Expect(err).NotTo(HaveOccurred())
+		src, err := source.Open(ctx, store, file, source.Options{})
+		Expect(err).NotTo(HaveOccurred())
 		a, err := kmod.Build(ctx, kmod.Request{
-			Kernel: f, Resolved: r, Source: kmod.Source{Package: file, Digest: driver.Digest}, Root: base, Out: GinkgoT().TempDir(),
+			Kernel: f, Resolved: r, Source: src, Root: base, Out: GinkgoT().TempDir(),
 		})
 		Expect(err).NotTo(HaveOccurred(), "%+v", err)
 		Expect(a.Vermagic).To(HavePrefix(release + " "))

@@ -35,6 +35,7 @@ type Module struct {
 	Version       string
 	APIVersion    string // of Falco's drivers: what the consumer must speak
 	SchemaVersion string // of Falco's drivers: what events look like
+	License       string
 	Depends       []string
 	Signed        bool
 	Machine       elf.Machine
@@ -95,7 +96,7 @@ func Parse(name string, data []byte) (*Module, error) {
 	sum := sha256.Sum256(data)
 	m := &Module{
 		File: name, SHA256: hex.EncodeToString(sum[:]), Size: int64(len(data)), Name: get("name"), Vermagic: get("vermagic"),
-		SrcVersion: get("srcversion"), Version: get("version"), APIVersion: get("api_version"), SchemaVersion: get("schema_version"),
+		SrcVersion: get("srcversion"), Version: get("version"), APIVersion: get("api_version"), SchemaVersion: get("schema_version"), License: get("license"),
 		Signed: bytes.HasSuffix(data, signature), Machine: e.Machine,
 		Undefined: needs, CRCs: crcs,
 	}
@@ -112,6 +113,12 @@ func broken(name string) *cause.Err {
 	return cause.Errorf(cause.ToolchainBroken, cause.FaultToolchain, "%s is not a loadable kernel module", filepath.Base(name))
 }
 
+// Release is the kernel release that the module was built for.
+func (m *Module) Release() string {
+	release, _, _ := strings.Cut(m.Vermagic, " ")
+	return release
+}
+
 // machines are the ELF machines by the names that records use for architectures.
 var machines = map[string]elf.Machine{"x86_64": elf.EM_X86_64, "aarch64": elf.EM_AARCH64}
 
@@ -120,8 +127,7 @@ func (m *Module) Check(k kernels.Kernel, c *kernels.Config) error {
 	line := func(text string) cause.Evidence { return cause.Evidence{File: m.File, Text: text} }
 	// The kernel compares the whole string, but without its first word when both sides have modversions
 	// (kernel/module/version.c, same_magic): what else differs shows as a refusal to load.
-	release, _, _ := strings.Cut(m.Vermagic, " ")
-	if release != k.Release {
+	if release := m.Release(); release != k.Release {
 		return cause.Failf(cause.VermagicMismatch, cause.FaultToolchain, "%s was built for kernel %q, not for %s", m.File, release, k.Release).
 			With(line("vermagic="+m.Vermagic)).Advise("build it against the headers of %s", k.Release)
 	}

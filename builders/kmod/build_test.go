@@ -17,6 +17,7 @@ import (
 	"github.com/mews-farm/mews/builders/inspect"
 	"github.com/mews-farm/mews/builders/kmod"
 	"github.com/mews-farm/mews/builders/root"
+	"github.com/mews-farm/mews/builders/source"
 	"github.com/mews-farm/mews/kernels"
 	"github.com/mews-farm/mews/kernels/archive"
 	"github.com/mews-farm/mews/kernels/debian"
@@ -62,8 +63,10 @@ func (f *farm) request(ctx context.Context, suites []string, pattern, rootSuite,
 	Expect(err).NotTo(HaveOccurred())
 	file, err := f.source.Fetch(ctx, driver)
 	Expect(err).NotTo(HaveOccurred())
+	src, err := source.Open(ctx, f.archive, file, source.Options{})
+	Expect(err).NotTo(HaveOccurred())
 	return kmod.Request{
-		Kernel: files, Resolved: found[0], Source: kmod.Source{Package: file, Digest: driver.Digest},
+		Kernel: files, Resolved: found[0], Source: src,
 		Root: f.root(ctx, rootSuite, compiler.Command), Out: GinkgoT().TempDir(),
 	}
 }
@@ -107,7 +110,14 @@ var _ = Describe("Building Falco's module", Label("build", "net"), Ordered, func
 			a, err := kmod.Build(ctx, r)
 			Expect(err).NotTo(HaveOccurred(), "%+v", err)
 			AddReportEntry("build", fmt.Sprintf("%s: %d bytes in %.1f s, API %s, schema %s", a.Vermagic, a.Size, a.Seconds, a.APIVersion, a.SchemaVersion), ReportEntryVisibilityAlways)
-			Expect(a.Compiler).To(Equal(k.compiler))
+			Expect(a.Compiler.Command).To(Equal(k.compiler))
+			Expect(a.Compiler.Text).To(HavePrefix(k.compiler + " (Debian "))
+			Expect(a.Check()).To(Succeed())
+			Expect(a.KernelRelease).To(Equal(r.Kernel.Kernel.Release))
+			Expect(a.Machine).To(Equal("EM_X86_64"))
+			Expect(a.Device).To(Equal("scap"))
+			Expect(a.Headers).To(Equal(r.Kernel.Packages))
+			Expect(a.Substitution).To(BeNil())
 			Expect(a.ModuleName).To(Equal("scap"))
 			Expect(a.DriverVersion).To(Equal("0.23.2"))
 			Expect(a.APIVersion).NotTo(BeEmpty())

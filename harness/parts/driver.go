@@ -12,15 +12,12 @@ import (
 	"github.com/mews-farm/mews/builders/inspect"
 	"github.com/mews-farm/mews/builders/kmod"
 	"github.com/mews-farm/mews/builders/root"
+	"github.com/mews-farm/mews/builders/source"
 	"github.com/mews-farm/mews/driver/modern"
 	"github.com/mews-farm/mews/harness"
 	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/kernels"
 )
-
-// device is the prefix of the nodes that a module of Debian's falcosecurity-scap-dkms makes, one for each CPU: the
-// package builds with PROBE_DEVICE_NAME "scap", under which its sysdig looks for them.
-const device = "scap"
 
 // Source implements harness.Parts.
 func (w *Workshop) Source(ctx context.Context, c *harness.Cell) error {
@@ -45,24 +42,27 @@ func (w *Workshop) Build(ctx context.Context, c *harness.Cell, f *kernels.Files,
 	if err != nil {
 		return nil, err
 	}
+	src, err := source.Open(ctx, w.Archive, deb, source.Options{})
+	if err != nil {
+		return nil, err
+	}
 	tree, err := w.buildRoot(ctx, c, f)
 	if err != nil {
 		return nil, err
 	}
 	a, err := kmod.Build(ctx, kmod.Request{
-		Kernel: f, Resolved: c.Resolved, Source: kmod.Source{Package: deb, Digest: c.Source.Digest},
-		Root: tree, Out: dir, Archive: w.Archive,
+		Kernel: f, Resolved: c.Resolved, Source: src, Root: tree, Out: dir, Archive: w.Archive,
 	})
 	if err != nil {
 		return nil, err
 	}
-	note := fmt.Sprintf("%s in %.1f s", a.Compiler, a.Seconds)
+	note := fmt.Sprintf("%s in %.1f s", a.Compiler.Command, a.Seconds)
 	if a.Cached {
-		note = fmt.Sprintf("%s, from the archive (took %.1f s)", a.Compiler, a.Seconds)
+		note = fmt.Sprintf("%s, from the archive (took %.1f s)", a.Compiler.Command, a.Seconds)
 	}
 	note += fmt.Sprintf("; promises of the kernel's config: %d kept, %d not tried", len(a.Promises.Kept), len(a.Promises.Untried))
 	return &harness.Built{
-		Name: a.ModuleName, Device: device, Path: a.Path, Note: note,
+		Name: a.ModuleName, Device: a.Device, Path: a.Path, Note: note,
 		Open: func() (io.ReadCloser, error) { return os.Open(a.Path) },
 	}, nil
 }

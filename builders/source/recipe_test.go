@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kmod
+package source
 
 import (
 	"fmt"
@@ -32,11 +32,11 @@ func TestParseRecipe(t *testing.T) {
 		{"own variables", "PACKAGE_NAME=x\nPACKAGE_VERSION=1\nBUILT_MODULE_NAME[0]=\"${PACKAGE_NAME}\"\n", "x 1 x@ [modules]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := parseRecipe("dkms.conf", strings.NewReader(c.conf), dkmsVars)
+			r, err := ParseRecipe("dkms.conf", strings.NewReader(c.conf), dkmsVars)
 			if err != nil {
 				t.Fatalf("%+v", err)
 			}
-			if got := fmt.Sprintf("%s %s %s@%s %v", r.name, r.version, r.module, r.location, r.make); got != c.want {
+			if got := fmt.Sprintf("%s %s %s@%s %v", r.Name, r.Version, r.Module, r.Location, r.Make); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
@@ -63,7 +63,7 @@ func TestParseRecipeRefuses(t *testing.T) {
 		{"very long", head + "#" + strings.Repeat("x", 2*maxConf), 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := parseRecipe("dkms.conf", strings.NewReader(c.conf), dkmsVars)
+			r, err := ParseRecipe("dkms.conf", strings.NewReader(c.conf), dkmsVars)
 			f := cause.Of(err)
 			if f.State != cause.Fail || f.Fault != cause.FaultDriver {
 				t.Fatalf("got %+v, %v", r, err)
@@ -79,12 +79,12 @@ func FuzzParseRecipe(f *testing.F) {
 	f.Add(falco)
 	f.Add("MAKE[0]='make ${x} $'\nPACKAGE_NAME=\"")
 	f.Fuzz(func(t *testing.T, conf string) {
-		r, err := parseRecipe("dkms.conf", strings.NewReader(conf), dkmsVars)
+		r, err := ParseRecipe("dkms.conf", strings.NewReader(conf), dkmsVars)
 		if err != nil {
 			return
 		}
-		for _, w := range append([]string{r.name, r.version, r.module, r.location}, r.make...) {
-			if strings.ContainsAny(w, "`$;|&<>()\n\"\\") || strings.Contains(w, "..") && w == r.location {
+		for _, w := range append([]string{r.Name, r.Version, r.Module, r.Location}, r.Make...) {
+			if strings.ContainsAny(w, "`$;|&<>()\n\"\\") || strings.Contains(w, "..") && w == r.Location {
 				t.Errorf("%q came through", w)
 			}
 		}

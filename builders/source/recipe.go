@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kmod
+package source
 
 import (
 	"io"
@@ -10,12 +10,12 @@ import (
 	"github.com/mews-farm/mews/results/cause"
 )
 
-// recipe is what a dkms.conf says of how its only module is built.
-type recipe struct {
-	name, version string   // PACKAGE_NAME, PACKAGE_VERSION
-	module        string   // BUILT_MODULE_NAME[0]
-	location      string   // BUILT_MODULE_LOCATION[0], relative to the source; "" for its top
-	make          []string // arguments of make after -C headers M=source
+// Recipe is what a dkms.conf says of how its only module is built.
+type Recipe struct {
+	Name, Version string   // PACKAGE_NAME, PACKAGE_VERSION
+	Module        string   // BUILT_MODULE_NAME[0]
+	Location      string   // BUILT_MODULE_LOCATION[0], relative to the source; "" for its top
+	Make          []string // arguments of make after -C headers M=source
 }
 
 var (
@@ -29,9 +29,9 @@ var (
 // maxConf bounds a dkms.conf, in bytes.
 const maxConf = 64 << 10
 
-// parseRecipe reads the subset of dkms.conf(5) that is assignments of strings: dkms itself runs the file in a shell, we never do.
+// ParseRecipe reads the subset of dkms.conf(5) that is assignments of strings: dkms itself runs the file in a shell, we never do.
 // vars are the variables that dkms gives such a file.
-func parseRecipe(file string, r io.Reader, vars map[string]string) (*recipe, error) {
+func ParseRecipe(file string, r io.Reader, vars map[string]string) (*Recipe, error) {
 	bad := func(line int, format string, args ...any) error {
 		e := cause.Failf(cause.CompileError, cause.FaultDriver, "dkms.conf: "+format, args...)
 		return e.With(cause.Evidence{File: file, Line: line, Text: e.What}).Advise("only KEY=\"value\" lines are understood")
@@ -82,19 +82,19 @@ func parseRecipe(file string, r io.Reader, vars map[string]string) (*recipe, err
 		}
 		values[key], lines[key] = v, n
 	}
-	rec := &recipe{
-		name: values["PACKAGE_NAME"], version: values["PACKAGE_VERSION"],
-		module: values["BUILT_MODULE_NAME[0]"], location: strings.Trim(values["BUILT_MODULE_LOCATION[0]"], "/"),
-		make: []string{"modules"},
+	rec := &Recipe{
+		Name: values["PACKAGE_NAME"], Version: values["PACKAGE_VERSION"],
+		Module: values["BUILT_MODULE_NAME[0]"], Location: strings.Trim(values["BUILT_MODULE_LOCATION[0]"], "/"),
+		Make: []string{"modules"},
 	}
-	if rec.module == "" {
-		rec.module = rec.name // as dkms does
+	if rec.Module == "" {
+		rec.Module = rec.Name // as dkms does
 	}
-	if !moduleName.MatchString(rec.name) || !moduleName.MatchString(rec.module) || !version.MatchString(rec.version) {
-		return nil, bad(lines["PACKAGE_NAME"], "name %q, version %q, module %q: one is missing or not usable", rec.name, rec.version, rec.module)
+	if !moduleName.MatchString(rec.Name) || !moduleName.MatchString(rec.Module) || !version.MatchString(rec.Version) {
+		return nil, bad(lines["PACKAGE_NAME"], "name %q, version %q, module %q: one is missing or not usable", rec.Name, rec.Version, rec.Module)
 	}
-	if strings.Contains(rec.location, "..") {
-		return nil, bad(lines["BUILT_MODULE_LOCATION[0]"], "location %q leads out of the source", rec.location)
+	if strings.Contains(rec.Location, "..") {
+		return nil, bad(lines["BUILT_MODULE_LOCATION[0]"], "location %q leads out of the source", rec.Location)
 	}
 	if line, ok := values["MAKE[0]"]; ok {
 		words := strings.Fields(line)
@@ -106,7 +106,7 @@ func parseRecipe(file string, r io.Reader, vars map[string]string) (*recipe, err
 				return nil, bad(lines["MAKE[0]"], "MAKE has the word %q, which only a shell understands", w)
 			}
 		}
-		rec.make = words[1:]
+		rec.Make = words[1:]
 	}
 	return rec, nil
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kmod
+package kbuild
 
 import (
 	"bytes"
@@ -15,21 +15,22 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/mews-farm/mews/builders/product"
 	"github.com/mews-farm/mews/kernels/archive"
 	"github.com/mews-farm/mews/results/cause"
 )
 
-// recipeVersion is part of every key: a change of how modules are built makes all of them again.
-const recipeVersion = "4"
+// keyVersion is part of every key: a change of what is remembered makes all of them again.
+const keyVersion = "5"
 
 // maxKept bounds each part of a remembered result, in bytes.
 const maxKept = 256 << 20
 
 // record is what the archive keeps of a build: a module, or the driver's failure to become one.
 type record struct {
-	Artifact *Artifact      `json:"artifact,omitempty"`
-	Failure  *failure       `json:"failure,omitempty"`
-	Log      archive.Digest `json:"log"`
+	Artifact *product.Artifact `json:"artifact,omitempty"`
+	Failure  *failure          `json:"failure,omitempty"`
+	Log      archive.Digest    `json:"log"`
 }
 
 type failure struct {
@@ -39,17 +40,18 @@ type failure struct {
 }
 
 // key is the digest of all that decides what a build makes.
-func (r *Request) key() string {
+func (r *Request) key(k *Kind) string {
 	packages := slices.Clone(r.Kernel.Packages)
 	slices.Sort(packages)
 	h := sha256.New()
-	fmt.Fprintln(h, recipeVersion, r.Kernel.Kernel.Release, r.Source.Digest, r.Root.Key, packages, r.Kernel.Sums)
-	return "build/kmod/" + hex.EncodeToString(h.Sum(nil))[:32]
+	fmt.Fprintln(h, keyVersion, k.Version, r.Kernel.Kernel.Release, r.Kernel.Kernel.Arch, r.Source.Base(), r.Source.Digest, r.Root.Key, packages, r.Kernel.Sums,
+		r.Compiler.Command, r.Force)
+	return "build/" + string(k.Variant) + "/" + hex.EncodeToString(h.Sum(nil))[:32]
 }
 
 // recall returns what was remembered under key, with the module and the log in r.Out; nil, nil when nothing was.
 // What the archive lost or cannot read is built again.
-func (r *Request) recall(key string) (*Artifact, error) {
+func (r *Request) recall(key string) (*product.Artifact, error) {
 	if r.Archive == nil {
 		return nil, nil
 	}
@@ -86,7 +88,7 @@ func (r *Request) record(key string) (*record, bool) {
 	if err := json.NewDecoder(f).Decode(&rec); err != nil {
 		return nil, false
 	}
-	if (rec.Artifact == nil) == (rec.Failure == nil) || rec.Artifact != nil && !moduleName.MatchString(rec.Artifact.File) {
+	if (rec.Artifact == nil) == (rec.Failure == nil) || rec.Artifact != nil && rec.Artifact.Check() != nil {
 		return nil, false
 	}
 	return &rec, true
@@ -102,14 +104,14 @@ func (r *Request) fromArchive(d archive.Digest, to string) (found bool, err erro
 	}
 	defer f.Close()
 	if err := writeFile(to, f); err != nil {
-		return false, writeErr(err)
+		return false, WriteErr(err)
 	}
 	return true, nil
 }
 
 // remember keeps a module, and a failure that is the driver's own: that would come out the same again. What went wrong
 // with the tools or the machine is not kept.
-func (r *Request) remember(ctx context.Context, key string, a *Artifact, failed error) error {
+func (r *Request) remember(ctx context.Context, key string, a *product.Artifact, failed error) error {
 	var rec record
 	var e *cause.Err
 	switch {
@@ -148,7 +150,7 @@ func (r *Request) remember(ctx context.Context, key string, a *Artifact, failed 
 func (r *Request) add(ctx context.Context, file string) (archive.Digest, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return "", writeErr(err)
+		return "", WriteErr(err)
 	}
 	defer f.Close()
 	return r.Archive.Add(ctx, f, maxKept)

@@ -210,7 +210,9 @@ func profile(m *matrix.Matrix, sel Selection) (matrix.Profile, error) {
 		p.Kernels = append(p.Kernels, e.Key)
 	}
 	for _, e := range m.Drivers {
-		p.Drivers = append(p.Drivers, e.Key)
+		if e.Value.Consumer.V != "" { // else it is built only
+			p.Drivers = append(p.Drivers, e.Key)
+		}
 	}
 	for _, e := range m.Profiles {
 		for _, s := range e.Value.Scenarios {

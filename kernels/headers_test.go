@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mews-farm/mews/kernels/archive"
 	"github.com/mews-farm/mews/kernels/internal/debtest"
 	"github.com/mews-farm/mews/results/cause"
 )
@@ -15,7 +16,7 @@ func TestHeaderFiles(t *testing.T) {
 	src := "./usr/src/linux-headers-" + release
 	headers := s.add(t, "headers", packed(t, debtest.File(src+"/Makefile", "all:"), debtest.File(src+"/.config", "CONFIG_EXT4_FS=y\n")))
 	trees := &Trees{Dir: t.TempDir(), Fetcher: s}
-	r := kernel([]Package{{Name: "image that nobody has", Digest: strings.Repeat("0", 64)}}, []Package{headers})
+	r := kernel([]Package{{Name: "image that nobody has", Digest: archive.DigestOf(nil)}}, []Package{headers})
 	f, err := trees.HeaderFiles(t.Context(), r)
 	if err != nil {
 		t.Fatal(err)

@@ -66,9 +66,9 @@ type Consumer struct {
 
 // Driver is a source tree of one variant.
 type Driver struct {
-	Variant  Str    `yaml:"variant,required"` // kmod or modern_ebpf
+	Variant  Str    `yaml:"variant,required"` // kmod, ebpf, modern_ebpf or ptrace
 	Source   Source `yaml:"source,required"`
-	Consumer Str    `yaml:"consumer,required"`
+	Consumer Str    `yaml:"consumer"` // none: the driver is built by `mews build`, and not run
 	Name     string // the key
 	BTF      Str    `yaml:"btf_override"` // as of a kernel; that of the driver counts where both have one
 }
@@ -103,7 +103,7 @@ const Ptrace = "ptrace"
 // The closed sets of the file.
 var (
 	distros  = []string{"debian", "ubuntu", "amazonlinux2", "amazonlinux2023", "rocky", "almalinux", "centos", "ol", "redhat", "cos"}
-	variants = []string{"kmod", "modern_ebpf", Ptrace}
+	variants = []string{"kmod", "ebpf", "modern_ebpf", Ptrace}
 	kinds    = []string{"native", "sysdig"}
 )
 
@@ -212,6 +212,11 @@ func (c *checker) run(file string) {
 		p := e.Value
 		c.someOf("kernel", p.Kernels, m.Kernels.Keys())
 		c.someOf("driver", p.Drivers, m.Drivers.Keys())
+		for _, s := range p.Drivers {
+			if d, ok := m.Drivers.Get(s.V); ok && d.Consumer.V == "" {
+				c.errorf(s, "%s has no consumer: it can be built, and not run", s.V)
+			}
+		}
 		c.someOf("scenario", p.Scenarios, c.voc.Scenarios)
 		c.oneOf("image", p.Image, m.Images.Keys())
 		c.nonEmpty(e.Key, "kernels", len(p.Kernels))
@@ -235,8 +240,16 @@ func (c *checker) nonEmpty(key Str, what string, n int) {
 
 func (c *checker) driver(key Str, d Driver) {
 	c.oneOf("variant", d.Variant, variants)
-	c.oneOf("consumer", d.Consumer, c.m.Consumers.Keys())
 	s := d.Source
+	switch {
+	case d.Consumer.V != "":
+		c.oneOf("consumer", d.Consumer, c.m.Consumers.Keys())
+	case s.Builtin.V != "":
+		c.errorf(key, "%s: a driver that mews carries needs a consumer: there is nothing else to do with it", key.V)
+	}
+	if d.Variant.V == "ebpf" && d.Consumer.V != "" {
+		c.errorf(d.Consumer, "%s: the legacy probe is built here and not run: it has no consumer", key.V)
+	}
 	switch {
 	case s.Package.V != "" && s.Builtin.V != "":
 		c.errorf(s.Builtin, "%s: a source is either a package or builtin, not both", key.V)
@@ -257,8 +270,8 @@ func (c *checker) driver(key Str, d Driver) {
 	if d.BTF.V != "" && d.Variant.V != "modern_ebpf" {
 		c.errorf(d.BTF, "%s: only a modern_ebpf driver is relocated; btf_override is of no use to variant %s", key.V, d.Variant.V)
 	}
-	if d.Variant.V == "kmod" && s.Builtin.V != "" {
-		c.errorf(s.Builtin, "%s: a kmod driver comes from a package", key.V)
+	if slices.Contains([]string{"kmod", "ebpf"}, d.Variant.V) && s.Builtin.V != "" {
+		c.errorf(s.Builtin, "%s: a driver of this variant comes from a package", key.V)
 	}
 }
 

@@ -15,7 +15,7 @@ var voc = Vocabulary{
 		"read-sensitive", "remove-bulk-data", "run-shell-untrusted", "search-private-keys",
 	},
 	RuleOverlays: []string{"native", "sysdig"},
-	Builtins: []string{"modern", "ptrace"},
+	Builtins:     []string{"modern", "ptrace"},
 }
 
 func shipped(t *testing.T) string {
@@ -64,6 +64,9 @@ func TestRefuses(t *testing.T) {
 		{"unknown scenario", "openat2-read-sensitive]\n    image: debian\n  control", "openat-read-sensitive]\n    image: debian\n  control", `unknown scenario "openat-read-sensitive"; did you mean "openat2-read-sensitive"?`},
 		{"unknown consumer", "consumer: native", "consumer: naive", `unknown consumer "naive"; did you mean "native"?`},
 		{"unknown variant", "variant: modern_ebpf", "variant: modern_bpf", `unknown variant "modern_bpf"; did you mean "modern_ebpf"?`},
+		{"a legacy probe with a consumer", "variant: ebpf\n    source: {package: falcosecurity-scap-dkms, suite: trixie}", "variant: ebpf\n    source: {package: falcosecurity-scap-dkms, suite: trixie}\n    consumer: sysdig", "falco-ebpf-0.20: the legacy probe is built here and not run"},
+		{"a driver to build in a profile", "drivers: [falco-kmod-2022]", "drivers: [falco-ebpf]", "falco-ebpf has no consumer: it can be built, and not run"},
+		{"a driver of mews without a consumer", "source: {builtin: modern}\n    consumer: native", "source: {builtin: modern}", "mews-modern: a driver that mews carries needs a consumer"},
 		{"unknown distro", "distro: debian", "distro: debain", `unknown distro "debain"; did you mean "debian"?`},
 		{"unknown policy", "valid_until: warn", "valid_until: warm", `unknown valid_until "warm"; did you mean "warn"?`},
 		{"unknown source", "sources:\n", "sources:\n  amazn: {}\n", `unknown key "amazn"; did you mean "amazon"?`},

@@ -115,14 +115,12 @@ const (
 	BadOpenHowMapSyscalls          = "syscalls"
 	BadOpenHowMapWritten           = "written"
 	BadOpenHowProgClone3           = "clone3"
-	BadOpenHowProgCreat            = "creat"
 	BadOpenHowProgDescriptors      = "descriptors"
 	BadOpenHowProgDirectories      = "directories"
 	BadOpenHowProgNames            = "names"
 	BadOpenHowProgNumbers          = "numbers"
-	BadOpenHowProgOpen             = "open"
-	BadOpenHowProgOpenat           = "openat"
 	BadOpenHowProgOpenat2          = "openat2"
+	BadOpenHowProgOpens            = "opens"
 	BadOpenHowProgSchedProcessExec = "sched_process_exec"
 	BadOpenHowProgSchedProcessExit = "sched_process_exit"
 	BadOpenHowProgSchedProcessFork = "sched_process_fork"
@@ -173,14 +171,12 @@ type BadOpenHowSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type BadOpenHowProgramSpecs struct {
 	Clone3           *ebpf.ProgramSpec `ebpf:"clone3"`
-	Creat            *ebpf.ProgramSpec `ebpf:"creat"`
 	Descriptors      *ebpf.ProgramSpec `ebpf:"descriptors"`
 	Directories      *ebpf.ProgramSpec `ebpf:"directories"`
 	Names            *ebpf.ProgramSpec `ebpf:"names"`
 	Numbers          *ebpf.ProgramSpec `ebpf:"numbers"`
-	Open             *ebpf.ProgramSpec `ebpf:"open"`
-	Openat           *ebpf.ProgramSpec `ebpf:"openat"`
 	Openat2          *ebpf.ProgramSpec `ebpf:"openat2"`
+	Opens            *ebpf.ProgramSpec `ebpf:"opens"`
 	SchedProcessExec *ebpf.ProgramSpec `ebpf:"sched_process_exec"`
 	SchedProcessExit *ebpf.ProgramSpec `ebpf:"sched_process_exit"`
 	SchedProcessFork *ebpf.ProgramSpec `ebpf:"sched_process_fork"`
@@ -259,14 +255,12 @@ type BadOpenHowVariables struct {
 // It can be passed to LoadBadOpenHowObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BadOpenHowPrograms struct {
 	Clone3           *ebpf.Program `ebpf:"clone3"`
-	Creat            *ebpf.Program `ebpf:"creat"`
 	Descriptors      *ebpf.Program `ebpf:"descriptors"`
 	Directories      *ebpf.Program `ebpf:"directories"`
 	Names            *ebpf.Program `ebpf:"names"`
 	Numbers          *ebpf.Program `ebpf:"numbers"`
-	Open             *ebpf.Program `ebpf:"open"`
-	Openat           *ebpf.Program `ebpf:"openat"`
 	Openat2          *ebpf.Program `ebpf:"openat2"`
+	Opens            *ebpf.Program `ebpf:"opens"`
 	SchedProcessExec *ebpf.Program `ebpf:"sched_process_exec"`
 	SchedProcessExit *ebpf.Program `ebpf:"sched_process_exit"`
 	SchedProcessFork *ebpf.Program `ebpf:"sched_process_fork"`
@@ -277,14 +271,12 @@ type BadOpenHowPrograms struct {
 func (p *BadOpenHowPrograms) Close() error {
 	return _BadOpenHowClose(
 		p.Clone3,
-		p.Creat,
 		p.Descriptors,
 		p.Directories,
 		p.Names,
 		p.Numbers,
-		p.Open,
-		p.Openat,
 		p.Openat2,
+		p.Opens,
 		p.SchedProcessExec,
 		p.SchedProcessExit,
 		p.SchedProcessFork,

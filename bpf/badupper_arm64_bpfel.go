@@ -115,14 +115,12 @@ const (
 	BadUpperMapSyscalls          = "syscalls"
 	BadUpperMapWritten           = "written"
 	BadUpperProgClone3           = "clone3"
-	BadUpperProgCreat            = "creat"
 	BadUpperProgDescriptors      = "descriptors"
 	BadUpperProgDirectories      = "directories"
 	BadUpperProgNames            = "names"
 	BadUpperProgNumbers          = "numbers"
-	BadUpperProgOpen             = "open"
-	BadUpperProgOpenat           = "openat"
 	BadUpperProgOpenat2          = "openat2"
+	BadUpperProgOpens            = "opens"
 	BadUpperProgSchedProcessExec = "sched_process_exec"
 	BadUpperProgSchedProcessExit = "sched_process_exit"
 	BadUpperProgSchedProcessFork = "sched_process_fork"
@@ -173,14 +171,12 @@ type BadUpperSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type BadUpperProgramSpecs struct {
 	Clone3           *ebpf.ProgramSpec `ebpf:"clone3"`
-	Creat            *ebpf.ProgramSpec `ebpf:"creat"`
 	Descriptors      *ebpf.ProgramSpec `ebpf:"descriptors"`
 	Directories      *ebpf.ProgramSpec `ebpf:"directories"`
 	Names            *ebpf.ProgramSpec `ebpf:"names"`
 	Numbers          *ebpf.ProgramSpec `ebpf:"numbers"`
-	Open             *ebpf.ProgramSpec `ebpf:"open"`
-	Openat           *ebpf.ProgramSpec `ebpf:"openat"`
 	Openat2          *ebpf.ProgramSpec `ebpf:"openat2"`
+	Opens            *ebpf.ProgramSpec `ebpf:"opens"`
 	SchedProcessExec *ebpf.ProgramSpec `ebpf:"sched_process_exec"`
 	SchedProcessExit *ebpf.ProgramSpec `ebpf:"sched_process_exit"`
 	SchedProcessFork *ebpf.ProgramSpec `ebpf:"sched_process_fork"`
@@ -259,14 +255,12 @@ type BadUpperVariables struct {
 // It can be passed to LoadBadUpperObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BadUpperPrograms struct {
 	Clone3           *ebpf.Program `ebpf:"clone3"`
-	Creat            *ebpf.Program `ebpf:"creat"`
 	Descriptors      *ebpf.Program `ebpf:"descriptors"`
 	Directories      *ebpf.Program `ebpf:"directories"`
 	Names            *ebpf.Program `ebpf:"names"`
 	Numbers          *ebpf.Program `ebpf:"numbers"`
-	Open             *ebpf.Program `ebpf:"open"`
-	Openat           *ebpf.Program `ebpf:"openat"`
 	Openat2          *ebpf.Program `ebpf:"openat2"`
+	Opens            *ebpf.Program `ebpf:"opens"`
 	SchedProcessExec *ebpf.Program `ebpf:"sched_process_exec"`
 	SchedProcessExit *ebpf.Program `ebpf:"sched_process_exit"`
 	SchedProcessFork *ebpf.Program `ebpf:"sched_process_fork"`
@@ -277,14 +271,12 @@ type BadUpperPrograms struct {
 func (p *BadUpperPrograms) Close() error {
 	return _BadUpperClose(
 		p.Clone3,
-		p.Creat,
 		p.Descriptors,
 		p.Directories,
 		p.Names,
 		p.Numbers,
-		p.Open,
-		p.Openat,
 		p.Openat2,
+		p.Opens,
 		p.SchedProcessExec,
 		p.SchedProcessExit,
 		p.SchedProcessFork,

@@ -101,7 +101,7 @@ int clone3(struct sys_exit *ctx)
 }
 
 static __always_inline void put_name(struct record *r, __u16 *name_len, __u16 *base_len, struct task_struct *t,
-				     enum shape_arg name, enum shape_arg base, struct path root)
+				     enum shape_arg name, enum shape_arg base)
 {
 	const char *from = (void *)arg(r, name, 0);
 
@@ -109,22 +109,21 @@ static __always_inline void put_name(struct record *r, __u16 *name_len, __u16 *b
 		return;
 	put_user_string(r, name_len, from);
 	if (base != SHAPE_NONE && is_relative(from))
-		put_base(r, base_len, t, arg(r, base, AT_FDCWD), root);
+		put_base(r, base_len, t, arg(r, base, AT_FDCWD));
 }
 
 SEC("tracepoint/raw_syscalls/sys_exit")
 int names(struct sys_exit *ctx)
 {
 	struct task_struct *t = (void *)bpf_get_current_task();
-	struct path root = BPF_CORE_READ(t, fs, root);
 	struct shape *s = shape_of(ctx);
 	struct record *r = call_begin(ctx, t);
 	void *extra;
 
 	if (!s || !r)
 		return 0;
-	put_name(r, &r->ev.len.name, &r->ev.len.base, t, s->name, s->base, root);
-	put_name(r, &r->ev.len.name2, &r->ev.len.base2, t, s->name2, s->base2, root);
+	put_name(r, &r->ev.len.name, &r->ev.len.base, t, s->name, s->base);
+	put_name(r, &r->ev.len.name2, &r->ev.len.base2, t, s->name2, s->base2);
 	extra = (void *)arg(r, s->extra, 0);
 	if (extra)
 		put_user_string(r, &r->ev.len.extra, extra);
@@ -153,7 +152,7 @@ int descriptors(struct sys_exit *ctx)
 	r = call_begin(ctx, t);
 	if (!r)
 		return 0;
-	put_descriptor(r, t, (int)arg(r, s->fd, ctx->ret), BPF_CORE_READ(t, fs, root));
+	put_descriptor(r, t, (int)arg(r, s->fd, ctx->ret));
 	addr = arg(r, s->extra, 0);
 	if (addr)
 		put_user(r, &r->ev.len.extra, addr, addr + (__u32)arg(r, s->extra + 1, 0), SOCKADDR_MAX);
@@ -170,7 +169,7 @@ int directories(struct sys_exit *ctx)
 
 	if (!r)
 		return 0;
-	put_path(r, &r->ev.len.base, BPF_CORE_READ(t, fs, pwd), BPF_CORE_READ(t, fs, root));
+	put_path(r, RECORD_SYSCALL, &r->ev.len.base, BPF_CORE_READ(t, fs, pwd));
 	record_send(r);
 	return 0;
 }

@@ -16,8 +16,7 @@ static __always_inline struct file *file_of_fd(struct task_struct *t, __u64 fd)
 }
 
 /* Appends the directory that a relative name starts from. */
-static __always_inline void put_base(struct record *r, __u16 *len, struct task_struct *t, int dirfd,
-				     struct path root)
+static __always_inline void put_base(struct record *r, __u16 *len, struct task_struct *t, int dirfd)
 {
 	struct path base;
 
@@ -30,7 +29,7 @@ static __always_inline void put_base(struct record *r, __u16 *len, struct task_s
 			return;
 		base = BPF_CORE_READ(dir, f_path);
 	}
-	put_path(r, len, base, root);
+	put_path(r, RECORD_SYSCALL, len, base);
 }
 
 /* Whether the kernel would look up name from a directory. */
@@ -93,7 +92,7 @@ static __always_inline void put_socket(struct record *r, struct file *file)
 }
 
 /* Appends what the descriptor stands for: the ends of a socket, or the path of anything else. */
-static __always_inline void put_descriptor(struct record *r, struct task_struct *t, __s64 fd, struct path root)
+static __always_inline void put_descriptor(struct record *r, struct task_struct *t, __s64 fd)
 {
 	struct file *file = fd < 0 ? NULL : file_of_fd(t, fd);
 
@@ -104,7 +103,7 @@ static __always_inline void put_descriptor(struct record *r, struct task_struct 
 	if ((r->ev.fmode & S_IFMT) == S_IFSOCK)
 		put_socket(r, file);
 	else
-		put_path(r, &r->ev.len.path, BPF_CORE_READ(file, f_path), root);
+		put_path(r, RECORD_SYSCALL, &r->ev.len.path, BPF_CORE_READ(file, f_path));
 }
 
 #endif

@@ -97,7 +97,6 @@ int sched_process_exec(struct exec *ctx)
 	struct file *file = BPF_CORE_READ(mm, exe_file);
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
 	struct path exe = BPF_CORE_READ(file, f_path);
-	struct path root = BPF_CORE_READ(t, fs, root);
 
 	if (!r)
 		return 0;
@@ -110,8 +109,8 @@ int sched_process_exec(struct exec *ctx)
 		r->ev.flags |= EVENT_EXE_FROM_MEMFD;
 
 	put_kernel_string(r, &r->ev.len.name, (void *)ctx + (ctx->filename & 0xffff));
-	put_path(r, &r->ev.len.path, exe, root);
-	put_path(r, &r->ev.len.base, BPF_CORE_READ(t, fs, pwd), root);
+	put_path(r, RECORD_EXEC, &r->ev.len.path, exe);
+	put_path(r, RECORD_EXEC, &r->ev.len.base, BPF_CORE_READ(t, fs, pwd));
 	put_user(r, &r->ev.len.args, BPF_CORE_READ(mm, arg_start), BPF_CORE_READ(mm, arg_end), ARGS_MAX);
 	put_user(r, &r->ev.len.env, BPF_CORE_READ(mm, env_start), BPF_CORE_READ(mm, env_end), ENV_MAX);
 	put_cgroup(r, &r->ev.len.cgroup, t);

@@ -8,7 +8,6 @@ static __always_inline int opened(struct sys_exit *ctx, int dirfd, const char *n
 {
 	struct task_struct *t = (void *)bpf_get_current_task();
 	struct record *r = record_begin(RECORD_SYSCALL, EVENT_OPEN, t);
-	struct path root = BPF_CORE_READ(t, fs, root);
 
 	if (!r)
 		return 0;
@@ -21,38 +20,39 @@ static __always_inline int opened(struct sys_exit *ctx, int dirfd, const char *n
 
 	put_user_string(r, &r->ev.len.name, name);
 	note_written(r, t);
-	put_descriptor(r, t, r->ev.ret, root);
+	put_descriptor(r, t, r->ev.ret);
 	if (is_relative(name))
-		put_base(r, &r->ev.len.base, t, dirfd, root);
+		put_base(r, &r->ev.len.base, t, dirfd);
 	record_send(r);
 	return 0;
 }
 
+/*
+ * open, openat and creat. The table says which of the arguments is the name, and extra which are the flags; creat has
+ * none. What comes after the one or the other are the permissions.
+ */
 SEC("tracepoint/raw_syscalls/sys_exit")
-int open(struct sys_exit *ctx)
+int opens(struct sys_exit *ctx)
 {
 	struct pt_regs *regs = task_regs();
+	struct shape *s = shape_of(ctx);
+	const char *name = (void *)PT_REGS_PARM1_CORE_SYSCALL(regs);
+	__u32 flags = PT_REGS_PARM2_CORE_SYSCALL(regs);
+	__u32 mode = PT_REGS_PARM3_CORE_SYSCALL(regs);
+	int dirfd = AT_FDCWD;
 
-	return opened(ctx, AT_FDCWD, (void *)PT_REGS_PARM1_CORE_SYSCALL(regs), PT_REGS_PARM2_CORE_SYSCALL(regs),
-		      PT_REGS_PARM3_CORE_SYSCALL(regs), 0);
-}
-
-SEC("tracepoint/raw_syscalls/sys_exit")
-int openat(struct sys_exit *ctx)
-{
-	struct pt_regs *regs = task_regs();
-
-	return opened(ctx, PT_REGS_PARM1_CORE_SYSCALL(regs), (void *)PT_REGS_PARM2_CORE_SYSCALL(regs),
-		      PT_REGS_PARM3_CORE_SYSCALL(regs), PT_REGS_PARM4_CORE_SYSCALL(regs), 0);
-}
-
-SEC("tracepoint/raw_syscalls/sys_exit")
-int creat(struct sys_exit *ctx)
-{
-	struct pt_regs *regs = task_regs();
-
-	return opened(ctx, AT_FDCWD, (void *)PT_REGS_PARM1_CORE_SYSCALL(regs), O_CREAT | O_WRONLY | O_TRUNC,
-		      PT_REGS_PARM2_CORE_SYSCALL(regs), 0);
+	if (!s)
+		return 0;
+	if (s->name == 1) {
+		dirfd = (__u64)name;
+		name = (void *)PT_REGS_PARM2_CORE_SYSCALL(regs);
+		flags = mode;
+		mode = PT_REGS_PARM4_CORE_SYSCALL(regs);
+	} else if (s->extra == SHAPE_NONE) {
+		mode = flags;
+		flags = O_CREAT | O_WRONLY | O_TRUNC;
+	}
+	return opened(ctx, dirfd, name, flags, mode, 0);
 }
 
 #ifdef MEWS_BAD_OPENHOW

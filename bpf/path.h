@@ -27,42 +27,68 @@ static __always_inline void put_root(struct record *r, __u16 *len)
 }
 
 /*
- * Appends the path as d_path() would show it to the task whose root is given, one component after the other
- * from the file to the root: user space puts them in order, which is cheaper than doing it here.
+ * Appends the path as d_path() would show it to the current task, one component after the other from the file to
+ * the root: user space puts them in order, which is cheaper than doing it here.
+ *
+ * A function of its own, which the verifier goes through once for a program however often that calls it; it is most of
+ * what there is to verify. Such a function takes nothing but numbers before 5.13: where names a record by its slot and,
+ * by its offset among the lengths, a section of it.
  */
-static __always_inline void put_path(struct record *r, __u16 *len, struct path path, struct path root)
+__noinline int walk(__u64 dentry, __u64 vfsmount, __u64 where)
 {
-	struct mount *m = real_mount(path.mnt);
-	struct dentry *d = path.dentry;
+	struct task_struct *t = (void *)bpf_get_current_task();
+	struct path root = BPF_CORE_READ(t, fs, root);
+	struct mount *m = real_mount((void *)vfsmount);
+	struct dentry *d = (void *)dentry;
+	__u32 slot = where >> 16;
+	__u64 section = where & 0xffff;
+	struct record *r = bpf_map_lookup_elem(&records, &slot);
+	__u16 *len;
 	int i;
 
+	barrier_var(section);
+	if (!r || section > sizeof(r->ev.len) - sizeof(*len))
+		return 0;
+	len = (void *)&r->ev.len + section;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < PATH_DEPTH; i++) {
 		struct dentry *up = BPF_CORE_READ(d, d_parent);
 		void *to;
 
 		if (!d)
-			return;
-		if (d == root.dentry && &m->mnt == root.mnt)
-			return put_root(r, len);
+			return 0;
+		if (d == root.dentry && &m->mnt == root.mnt) {
+			put_root(r, len);
+			return 0;
+		}
 		if (d == BPF_CORE_READ(m, mnt.mnt_root)) {
 			struct mount *over = BPF_CORE_READ(m, mnt_parent);
 
-			if (over == m)
-				return put_root(r, len); /* of the mount namespace */
+			if (over == m) {
+				put_root(r, len); /* of the mount namespace */
+				return 0;
+			}
 			d = BPF_CORE_READ(m, mnt_mountpoint);
 			m = over;
 			continue;
 		}
 		to = room(r);
 		if (!to)
-			return;
+			return 0;
 		took(r, len, bpf_probe_read_kernel_str(to, COMPONENT_MAX, BPF_CORE_READ(d, d_name.name)));
 		if (d == up)
-			return; /* in no directory, as a memfd */
+			return 0; /* in no directory, as a memfd */
 		d = up;
 	}
 	r->ev.flags |= EVENT_TRUNCATED;
+	return 0;
+}
+
+static __always_inline void put_path(struct record *r, enum record_slot slot, __u16 *len, struct path path)
+{
+	__u64 section = (void *)len - (void *)&r->ev.len;
+
+	walk((__u64)path.dentry, (__u64)path.mnt, (__u64)slot << 16 | section);
 }
 
 static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *kn)

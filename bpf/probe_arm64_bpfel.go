@@ -141,14 +141,12 @@ const (
 	ProbeMapSyscalls          = "syscalls"
 	ProbeMapWritten           = "written"
 	ProbeProgClone3           = "clone3"
-	ProbeProgCreat            = "creat"
 	ProbeProgDescriptors      = "descriptors"
 	ProbeProgDirectories      = "directories"
 	ProbeProgNames            = "names"
 	ProbeProgNumbers          = "numbers"
-	ProbeProgOpen             = "open"
-	ProbeProgOpenat           = "openat"
 	ProbeProgOpenat2          = "openat2"
+	ProbeProgOpens            = "opens"
 	ProbeProgSchedProcessExec = "sched_process_exec"
 	ProbeProgSchedProcessExit = "sched_process_exit"
 	ProbeProgSchedProcessFork = "sched_process_fork"
@@ -199,14 +197,12 @@ type ProbeSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type ProbeProgramSpecs struct {
 	Clone3           *ebpf.ProgramSpec `ebpf:"clone3"`
-	Creat            *ebpf.ProgramSpec `ebpf:"creat"`
 	Descriptors      *ebpf.ProgramSpec `ebpf:"descriptors"`
 	Directories      *ebpf.ProgramSpec `ebpf:"directories"`
 	Names            *ebpf.ProgramSpec `ebpf:"names"`
 	Numbers          *ebpf.ProgramSpec `ebpf:"numbers"`
-	Open             *ebpf.ProgramSpec `ebpf:"open"`
-	Openat           *ebpf.ProgramSpec `ebpf:"openat"`
 	Openat2          *ebpf.ProgramSpec `ebpf:"openat2"`
+	Opens            *ebpf.ProgramSpec `ebpf:"opens"`
 	SchedProcessExec *ebpf.ProgramSpec `ebpf:"sched_process_exec"`
 	SchedProcessExit *ebpf.ProgramSpec `ebpf:"sched_process_exit"`
 	SchedProcessFork *ebpf.ProgramSpec `ebpf:"sched_process_fork"`
@@ -285,14 +281,12 @@ type ProbeVariables struct {
 // It can be passed to LoadProbeObjects or ebpf.CollectionSpec.LoadAndAssign.
 type ProbePrograms struct {
 	Clone3           *ebpf.Program `ebpf:"clone3"`
-	Creat            *ebpf.Program `ebpf:"creat"`
 	Descriptors      *ebpf.Program `ebpf:"descriptors"`
 	Directories      *ebpf.Program `ebpf:"directories"`
 	Names            *ebpf.Program `ebpf:"names"`
 	Numbers          *ebpf.Program `ebpf:"numbers"`
-	Open             *ebpf.Program `ebpf:"open"`
-	Openat           *ebpf.Program `ebpf:"openat"`
 	Openat2          *ebpf.Program `ebpf:"openat2"`
+	Opens            *ebpf.Program `ebpf:"opens"`
 	SchedProcessExec *ebpf.Program `ebpf:"sched_process_exec"`
 	SchedProcessExit *ebpf.Program `ebpf:"sched_process_exit"`
 	SchedProcessFork *ebpf.Program `ebpf:"sched_process_fork"`
@@ -303,14 +297,12 @@ type ProbePrograms struct {
 func (p *ProbePrograms) Close() error {
 	return _ProbeClose(
 		p.Clone3,
-		p.Creat,
 		p.Descriptors,
 		p.Directories,
 		p.Names,
 		p.Numbers,
-		p.Open,
-		p.Openat,
 		p.Openat2,
+		p.Opens,
 		p.SchedProcessExec,
 		p.SchedProcessExit,
 		p.SchedProcessFork,

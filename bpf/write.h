@@ -78,7 +78,7 @@ int writes(struct sys_exit *ctx)
 	r = call_begin(ctx, t);
 	if (!r)
 		return 0;
-	put_descriptor(r, t, fd, BPF_CORE_READ(t, fs, root));
+	put_descriptor(r, t, fd);
 	record_send(r);
 	return 0;
 }

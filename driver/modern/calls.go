@@ -54,9 +54,9 @@ var plain = form{program: bpf.ProbeProgNumbers}
 
 // forms says how each system call is watched. One that the machine's architecture never had is not attached there.
 var forms = map[string]form{
-	"open":    {program: bpf.ProbeProgOpen},
-	"creat":   {program: bpf.ProbeProgCreat},
-	"openat":  {program: bpf.ProbeProgOpenat},
+	"open":    {bpf.ProbeProgOpens, at(0, other, none, none, 1, none)},
+	"creat":   {bpf.ProbeProgOpens, at(0, other, none, none, none, none)},
+	"openat":  {bpf.ProbeProgOpens, at(1, 0, none, none, 2, none)},
 	"openat2": {program: bpf.ProbeProgOpenat2},
 
 	"write":    {program: bpf.ProbeProgWrites},

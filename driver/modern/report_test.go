@@ -96,8 +96,8 @@ func TestOpenat2NeedsOpenHow(t *testing.T) {
 	if err := f.Check(); err != nil {
 		t.Error(err)
 	}
-	if err := missingType(bpf.ProbeProgOpenat, rhel8(t)); err != nil {
-		t.Errorf("openat needs no open_how: %v", err)
+	if err := missingType(bpf.ProbeProgOpens, rhel8(t)); err != nil {
+		t.Errorf("opens needs no open_how: %v", err)
 	}
 }
 

@@ -42,14 +42,14 @@ func readConfig(r io.Reader) (*config, error) {
 	return c, nil
 }
 
-// trials are those of the promises that can be tried and matter, and the promises that are left.
+// trials are those of the promises that can be tried, and the promises that are left.
 func (c *config) trials() (try []trial, untried []string) {
 	known := map[string]trial{}
 	for _, t := range table {
 		known[t.Symbol] = t
 	}
 	for _, symbol := range c.promises {
-		if t, ok := known[symbol]; ok && c.uses(t) {
+		if t, ok := known[symbol]; ok {
 			try = append(try, t)
 		} else {
 			untried = append(untried, symbol)
@@ -58,7 +58,11 @@ func (c *config) trials() (try []trial, untried []string) {
 	return try, untried
 }
 
+// uses reports whether a module of this configuration relies on what t tries.
 func (c *config) uses(t trial) bool {
+	if t.KernelOnly {
+		return false
+	}
 	for _, symbol := range t.Uses {
 		if c.lines[symbol] > 0 {
 			return true

@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -31,22 +32,29 @@ type Request struct {
 	Root     string         // the build root
 	RootKey  string         // of root.Root
 	Compiler string         // its name in the root's /usr/bin: gcc-12
+	Linker   string         // likewise; default ld
 	Scratch  string         // a directory for the trials, empty
 	Limits   sandbox.Limits
 	Runner   sandbox.Runner // default sandbox.Local
 }
 
-// Result is what was found of a compiler that broke nothing. Symbols are without CONFIG_, in the configuration's order.
+// Result is what was found of a compiler. Symbols are without CONFIG_, in the configuration's order.
 type Result struct {
 	Kept    []string `json:"kept,omitempty"`
-	Untried []string `json:"untried,omitempty"` // no way to try it is known, or nothing in the configuration uses it
+	Idle    []string `json:"idle,omitempty"`    // not kept, and no module of this configuration relies on it
+	Broken  []string `json:"broken,omitempty"`  // not kept, and relied on
+	Untried []string `json:"untried,omitempty"` // no way to try it is known here, or Kconfig did not try it either but asked for a version
 }
 
-// Check tries all promises in one run of the sandbox. A broken one is TOOLCHAIN_MISMATCH, which names the feature;
-// a compiler that compiles nothing at all is TOOLCHAIN_BROKEN. Headers without a .config promise nothing.
+// Check tries all promises in one run of the sandbox. A broken one is TOOLCHAIN_MISMATCH, which names the feature and
+// comes with the Result: who builds all the same can record both. Of a compiler that compiles nothing at all there is no
+// Result, and the error is TOOLCHAIN_BROKEN. Headers without a .config promise nothing.
 func Check(ctx context.Context, r Request) (*Result, error) {
 	if r.Runner == nil {
 		r.Runner = sandbox.Local{}
+	}
+	if r.Linker == "" {
+		r.Linker = "ld"
 	}
 	c, err := openConfig(r.Kernel)
 	if err != nil {
@@ -61,28 +69,35 @@ func Check(ctx context.Context, r Request) (*Result, error) {
 		return nil, writeErr(err)
 	}
 	defer in.Close()
-	said, err := r.try(ctx, in, append(trials, sanity))
+	all := append(slices.Clone(trials), sanity, linkerSanity)
+	said, err := r.try(ctx, in, all)
 	if err != nil {
 		return nil, err
 	}
-	kept, err := parse(said, append(trials, sanity))
+	kept, err := parse(said, all)
 	if err != nil {
-		return nil, r.unable(err.Error())
+		return nil, r.unable(r.Compiler, err.Error())
 	}
-	if !kept[sanity.Symbol] {
-		return nil, r.unable(complaint(in, sanity.Symbol))
+	for tool, t := range map[string]trial{r.Compiler: sanity, r.Linker: linkerSanity} {
+		if !kept[t.Symbol] {
+			return nil, r.unable(tool, complaint(in, t.Symbol))
+		}
 	}
 	res := &Result{Untried: untried}
 	var broken []trial
 	for _, t := range trials {
-		if kept[t.Symbol] && t.emitted(in) {
+		switch {
+		case kept[t.Symbol] && t.emitted(in):
 			res.Kept = append(res.Kept, t.Symbol)
-		} else {
+		case c.uses(t):
 			broken = append(broken, t)
+			res.Broken = append(res.Broken, t.Symbol)
+		default:
+			res.Idle = append(res.Idle, t.Symbol)
 		}
 	}
 	if len(broken) > 0 {
-		return nil, r.mismatched(in, c, broken)
+		return res, r.mismatched(in, c, broken)
 	}
 	return res, nil
 }
@@ -118,6 +133,9 @@ func (r *Request) try(ctx context.Context, in *os.Root, trials []trial) (said st
 		files[t.source()] = t.text()
 	}
 	for name, text := range files {
+		if text == "" {
+			continue
+		}
 		if err := in.WriteFile(name, []byte(text), 0o644); err != nil {
 			return "", writeErr(err)
 		}
@@ -126,7 +144,7 @@ func (r *Request) try(ctx context.Context, in *os.Root, trials []trial) (said st
 	log := sandbox.NewCapLog(&out, maxSaid)
 	res, err := r.Runner.Run(ctx, sandbox.Spec{
 		Root: r.Root, RootKey: r.RootKey, Scratch: r.Scratch, Limits: r.Limits, Log: log,
-		Argv: []string{"/usr/bin/sh", path.Join(sandbox.ScratchAt, scriptName), "/usr/bin/" + r.Compiler},
+		Argv: []string{"/usr/bin/sh", path.Join(sandbox.ScratchAt, scriptName), "/usr/bin/" + r.Compiler, "/usr/bin/" + r.Linker},
 	})
 	if full := log.Close(); full != nil && err == nil {
 		err = cause.Errorf(cause.Internal, cause.FaultHarness, "try the compiler: %w", full)
@@ -138,7 +156,7 @@ func (r *Request) try(ctx context.Context, in *os.Root, trials []trial) (said st
 		return "", cause.Errorf(cause.BuildTimeout, cause.FaultInfra, "trying %s was stopped after %s", r.Compiler, res.Elapsed.Round(time.Second)).
 			Advise("give it more time")
 	case res.ExitCode != 0:
-		return "", r.unable(res.String() + ": " + out.String())
+		return "", r.unable(r.Compiler, res.String()+": "+out.String())
 	}
 	return out.String(), nil
 }
@@ -150,8 +168,8 @@ func writeErr(err error) error {
 	return cause.Errorf(cause.Internal, cause.FaultInfra, "try the compiler: %w", err)
 }
 
-func (r *Request) unable(text string) error {
-	return cause.Errorf(cause.ToolchainBroken, cause.FaultToolchain, "%s of the build root compiles nothing", r.Compiler).With(cause.Text(text)...)
+func (r *Request) unable(tool, text string) error {
+	return cause.Errorf(cause.ToolchainBroken, cause.FaultToolchain, "%s of the build root does not work", tool).With(cause.Text(text)...)
 }
 
 func (r *Request) mismatched(in *os.Root, c *config, broken []trial) error {

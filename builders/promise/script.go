@@ -10,12 +10,13 @@ import (
 // scriptName is the script's name in the scratch directory.
 const scriptName = "try.sh"
 
-// prologue defines what runs one trial: a line on standard output, what the compiler said in a file.
+// prologue defines what runs one trial: a line on standard output, what the tool said in a file.
 const prologue = `cc=$1
+ld=$2
 try() {
 	name=$1
 	shift
-	if "$cc" "$@" >"$name.out" 2>&1 </dev/null; then echo "kept $name"; else echo "broken $name"; fi
+	if "$@" >"$name.out" 2>&1 </dev/null; then echo "kept $name"; else echo "broken $name"; fi
 }
 `
 
@@ -24,13 +25,20 @@ func script(trials []trial) string {
 	var b strings.Builder
 	b.WriteString(prologue)
 	for _, t := range trials {
-		fmt.Fprintln(&b, "try", t.Symbol, strings.Join(t.args(), " "))
+		tool := `"$cc"`
+		if t.Linker {
+			tool = `"$ld"`
+		}
+		fmt.Fprintln(&b, "try", t.Symbol, tool, strings.Join(t.args(), " "))
 	}
 	return b.String()
 }
 
 // args are the compiler's arguments. Kconfig tries flags with -Werror too: a compiler may only warn of what it does not know.
 func (t trial) args() []string {
+	if t.Linker {
+		return append([]string{"-v"}, t.Flags...) // as Kconfig's ld-option
+	}
 	args := []string{"-c"}
 	if t.Emits != "" {
 		args = []string{"-S"}
@@ -50,7 +58,11 @@ func (t trial) source() string {
 
 func (t trial) output() string { return t.Symbol + ".o" }
 
+// text is what is compiled; "" for the linker, which is given nothing.
 func (t trial) text() string {
+	if t.Linker {
+		return ""
+	}
 	if t.Asm != "" {
 		return t.Asm + "\n"
 	}

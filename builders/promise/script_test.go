@@ -31,9 +31,8 @@ CONFIG_MITIGATION_SLS=y
 
 func TestTrialsOfConfig(t *testing.T) {
 	for _, c := range []struct{ name, text, try, untried string }{
-		{"what is used, of what is known", two, "CC_HAS_INT128 CC_HAS_SLS CC_HAS_ASM_INLINE", "LD_ORPHAN_WARN CC_HAS_KASAN_GENERIC"},
-		{"a flag that nothing uses", "CONFIG_CC_HAS_SLS=y\n", "", "CC_HAS_SLS"},
-		{"the same under its older name", "CONFIG_CC_HAS_SLS=y\nCONFIG_SLS=y\n", "CC_HAS_SLS", ""},
+		{"what is known", two, "CC_HAS_INT128 LD_ORPHAN_WARN CC_HAS_SLS CC_HAS_KASAN_GENERIC CC_HAS_ASM_INLINE", ""},
+		{"of versions alone", "CONFIG_CC_HAS_SLS=y\nCONFIG_LD_CAN_USE_KEEP_IN_OVERLAY=y\n", "CC_HAS_SLS", "LD_CAN_USE_KEEP_IN_OVERLAY"},
 		{"a promise of the future", "CONFIG_CC_HAS_TELEPATHY=y\n", "", "CC_HAS_TELEPATHY"},
 		{"a module is no promise", "CONFIG_AS_AVX512=m\n", "", ""},
 		{"not a name", "CONFIG_AS_$(id)=y\nCONFIG_AS_../x=y\n", "", ""},
@@ -54,6 +53,31 @@ func TestTrialsOfConfig(t *testing.T) {
 			}
 			if got := strings.Join(untried, " "); got != c.untried {
 				t.Errorf("leaves %s, want %s", got, c.untried)
+			}
+		})
+	}
+}
+
+func TestUses(t *testing.T) {
+	for _, c := range []struct {
+		name, text, symbol string
+		want               bool
+	}{
+		{"always", "CONFIG_X=y\n", "CC_HAS_ASM_INLINE", true},
+		{"a flag that nothing uses", "CONFIG_CC_HAS_SLS=y\n", "CC_HAS_SLS", false},
+		{"one that is used", "CONFIG_MITIGATION_SLS=y\n", "CC_HAS_SLS", true},
+		{"the same under its older name", "CONFIG_SLS=y\n", "CC_HAS_SLS", true},
+		{"the kernel's own link", "CONFIG_LD_ORPHAN_WARN=y\n", "LD_ORPHAN_WARN", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg, err := readConfig(strings.NewReader(c.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, one := range table {
+				if one.Symbol == c.symbol && cfg.uses(one) != c.want {
+					t.Errorf("%s: %v", c.symbol, !c.want)
+				}
 			}
 		})
 	}
@@ -88,10 +112,10 @@ func TestParse(t *testing.T) {
 // TestScript holds what is run, all trials in one.
 func TestScript(t *testing.T) {
 	var b strings.Builder
-	for _, s := range append(table, sanity) {
+	for _, s := range append(table, sanity, linkerSanity) {
 		fmt.Fprintf(&b, "== %s: %s\n%s", s.source(), s.Feature, s.text())
 	}
-	b.WriteString("== " + scriptName + "\n" + script(append(table, sanity)))
+	b.WriteString("== " + scriptName + "\n" + script(append(table, sanity, linkerSanity)))
 	golden := filepath.Join("testdata", "trials.golden")
 	if *update {
 		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
@@ -108,7 +132,7 @@ func TestScript(t *testing.T) {
 }
 
 func TestTrialsAreNamedOnce(t *testing.T) {
-	seen := map[string]bool{sanity.Symbol: true}
+	seen := map[string]bool{sanity.Symbol: true, linkerSanity.Symbol: true}
 	for _, s := range table {
 		if seen[s.Symbol] || !promised.MatchString(s.Symbol) || s.Feature == "" || s.C != "" && s.Asm != "" || s.C+s.Asm == "" && len(s.Flags) == 0 {
 			t.Errorf("%+v", s)

@@ -7,14 +7,18 @@ type trial struct {
 	Symbol  string   // of Kconfig, without CONFIG_
 	Feature string   // what people call it
 	Uses    []string // the promise matters when one of these is y; empty: always
-	Flags   []string // of the compiler
+	Flags   []string // of the compiler, or of the linker
 	C, Asm  string   // what is compiled: one of the two, or neither when only the flags matter
 	Emits   string   // must come out in the assembler text, when set
+
+	Linker     bool // it is the linker's: tried as Kconfig does, by its flags alone
+	KernelOnly bool // the kernel's own code or last link relies on it, a module does not
 }
 
-// table are the promises that a module outside of the kernel's tree relies on: those that headers are written with, and
-// those that put flags into every compilation. What only the kernel's own code or its final link uses is left out
-// (CC_CAN_LINK, LD_ORPHAN_WARN, LD_CAN_USE_KEEP_IN_OVERLAY), and so is what Kconfig derives from versions alone.
+// table are the promises that Kconfig makes by trying: those that headers are written with, those that put flags into
+// every compilation, and the linker's. What it derives from versions alone cannot be broken by another compiler in a way
+// that a trial could show, and is left out: CC_HAS_WORKING_NOSANITIZE_ADDRESS, CC_HAS_NAMED_AS_FIXED_SANITIZERS,
+// CC_HAS_SANE_FUNCTION_ALIGNMENT, CC_HAS_AUTO_VAR_INIT_ZERO (of two that are tried), LD_CAN_USE_KEEP_IN_OVERLAY.
 // Sources: init/Kconfig, arch/x86/Kconfig, arch/x86/Kconfig.assembler, lib/Kconfig.*, security/Kconfig.hardening of 5.10 to 7.3.
 var table = []trial{
 	{Symbol: "CC_HAS_ASM_INLINE", Feature: "asm inline", C: `void f(void) { asm inline (""); }`},
@@ -26,6 +30,11 @@ var table = []trial{
 	{Symbol: "CC_HAS_NAMED_AS", Feature: "named address spaces", Uses: []string{"USE_X86_SEG_SUPPORT"}, C: `int __seg_fs a; int __seg_gs b;`},
 	{Symbol: "CC_HAS_ASSUME", Feature: "the attribute assume", C: `int f(int x) { __attribute__((__assume__(x > 0))); return x; }`},
 
+	{Symbol: "CC_HAS_NO_PROFILE_FN_ATTR", Feature: "functions without profiling", C: `__attribute__((no_profile_instrument_function)) int f(void); int f(void) { return 0; }`},
+	{Symbol: "CC_HAS_COUNTED_BY", Feature: "arrays with a count", C: `struct s { int n; int a[] __attribute__((__counted_by__(n))); }; int f(struct s *s) { return s->a[0]; }`},
+	{Symbol: "CC_HAS_COUNTED_BY_PTR", Feature: "pointers with a count", C: `struct s { int n; int *p __attribute__((__counted_by__(n))); }; int f(struct s *s) { return s->p[0]; }`},
+	{Symbol: "CC_HAS_MULTIDIMENSIONAL_NONSTRING", Feature: "arrays of what is no string", C: `char tag[][4] __attribute__((__nonstring__)) = { "abcd" };`},
+
 	{Symbol: "CC_HAS_SANE_STACKPROTECTOR", Feature: "stack protector in %gs", Uses: []string{"STACKPROTECTOR"},
 		Flags: []string{"-O0", "-mcmodel=kernel", "-fno-PIE", "-fstack-protector"}, C: `int f(void) { char x[200]; return 3; }`, Emits: "%gs"},
 	{Symbol: "CC_HAS_RETURN_THUNK", Feature: "return thunks", Uses: []string{"RETHUNK", "MITIGATION_RETHUNK"}, Flags: []string{"-mfunction-return=thunk-extern"}},
@@ -35,6 +44,9 @@ var table = []trial{
 	{Symbol: "CC_HAS_MIN_FUNCTION_ALIGNMENT", Feature: "minimum alignment of functions", Flags: []string{"-fmin-function-alignment=16"}},
 	{Symbol: "CC_HAS_AUTO_VAR_INIT_PATTERN", Feature: "variables filled with a pattern", Uses: []string{"INIT_STACK_ALL_PATTERN"}, Flags: []string{"-ftrivial-auto-var-init=pattern"}},
 	{Symbol: "CC_HAS_AUTO_VAR_INIT_ZERO_BARE", Feature: "variables filled with zero", Uses: []string{"INIT_STACK_ALL_ZERO"}, Flags: []string{"-ftrivial-auto-var-init=zero"}},
+	{Symbol: "CC_HAS_AUTO_VAR_INIT_ZERO_ENABLER", Feature: "variables filled with zero, on demand", Uses: []string{"INIT_STACK_ALL_ZERO"},
+		Flags: []string{"-ftrivial-auto-var-init=zero", "-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang"}},
+	{Symbol: "CC_HAS_MARCH_NATIVE", Feature: "code for the builder's own processor", Uses: []string{"X86_NATIVE_CPU"}, Flags: []string{"-march=native"}},
 	{Symbol: "CC_HAS_ZERO_CALL_USED_REGS", Feature: "zeroing of used registers", Uses: []string{"ZERO_CALL_USED_REGS"}, Flags: []string{"-fzero-call-used-regs=used-gpr"}},
 	{Symbol: "CC_HAS_KASAN_GENERIC", Feature: "the address sanitizer", Uses: []string{"KASAN_GENERIC"}, Flags: []string{"-fsanitize=kernel-address"}},
 	{Symbol: "CC_HAS_KASAN_SW_TAGS", Feature: "the tagging address sanitizer", Uses: []string{"KASAN_SW_TAGS"}, Flags: []string{"-fsanitize=kernel-hwaddress"}},
@@ -51,9 +63,14 @@ var table = []trial{
 	{Symbol: "AS_WRUSS", Feature: "wruss in the assembler", Asm: `wrussq %rax,(%rbx)`},
 	{Symbol: "AS_HAS_NON_CONST_LEB128", Feature: "LEB128 of differences in the assembler", Asm: uleb128},
 	{Symbol: "AS_HAS_NON_CONST_ULEB128", Feature: "LEB128 of differences in the assembler", Asm: uleb128},
+
+	{Symbol: "LD_ORPHAN_WARN", Feature: "warnings of orphan sections", Linker: true, KernelOnly: true, Flags: []string{"--orphan-handling=warn"}},
 }
 
 const uleb128 = ".uleb128 .Lend - .Lstart\n.Lstart:\n.Lend:"
 
-// sanity is tried last: when the compiler cannot do even this, no promise is broken but the compiler.
-var sanity = trial{Symbol: "NOTHING", Feature: "a function", C: `int f(int x) { return x; }`}
+// sanity and linkerSanity are tried last: when a tool cannot do even this, no promise is broken but the tool.
+var (
+	sanity       = trial{Symbol: "NOTHING", Feature: "a function", C: `int f(int x) { return x; }`}
+	linkerSanity = trial{Symbol: "NOTHING_LINKED", Feature: "its version", Linker: true}
+)

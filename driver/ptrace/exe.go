@@ -26,6 +26,9 @@ var errLayer = errors.New("layer of overlayfs unknown")
 // gave, and what was made or changed since the image lies below it under the same path as in the overlay. That path is
 // resolved in the mount namespace and root of this process, in which container engines mount too. Where that does not
 // hold, or the file has been deleted, nobody can say, and it is an error, not a false.
+//
+// One case is taken on trust: an overlay that is mounted nowhere and read-only. runc from 1.2 on runs its own binary
+// from such a one, which has no upper layer; but somebody who may mount could make one that has.
 func exeOf(s status, exe string) (modern.Exe, error) {
 	link := procPath(s.tid, "exe")
 	fd, err := unix.Open(link, unix.O_PATH|unix.O_CLOEXEC, 0)
@@ -51,12 +54,18 @@ func exeOf(s status, exe string) (modern.Exe, error) {
 		// The filesystem of memfds is mounted nowhere, and no name on another can look so.
 		Memfd: !isMounted && strings.HasPrefix(exe, "/memfd:"),
 	}
-	if sfs.Type == unix.OVERLAYFS_SUPER_MAGIC {
-		if !isMounted || st.Nlink == 0 {
-			return e, fmt.Errorf("%w: %s is in no directory any more", errLayer, exe)
-		}
-		e.UpperLayer, err = inUpper(mount, exe)
+	if sfs.Type != unix.OVERLAYFS_SUPER_MAGIC {
+		return e, nil
 	}
+	switch {
+	case st.Nlink == 0:
+		return e, fmt.Errorf("%w: %s has been deleted", errLayer, exe)
+	case !isMounted && sfs.Flags&unix.ST_RDONLY != 0:
+		return e, nil
+	case !isMounted:
+		return e, fmt.Errorf("%w: %s lies in an overlay that is mounted nowhere", errLayer, exe)
+	}
+	e.UpperLayer, err = inUpper(mount, exe)
 	return e, err
 }
 

@@ -3,7 +3,6 @@
 package native
 
 import (
-	"path"
 	"strconv"
 	"strings"
 
@@ -13,46 +12,6 @@ import (
 	"github.com/mews-farm/mews/scenarios/rules"
 )
 
-// Schema lists the fields of this consumer's events. They mean what they mean to Falco (libsinsp).
-var Schema = rules.Table{
-	"evt.num":           {Kind: rules.Number}, // from 1
-	"evt.time":          {Kind: rules.String}, // of day, UTC
-	"evt.type":          {Kind: rules.String}, // the system call, at its return
-	"evt.res":           {Kind: rules.String}, // SUCCESS or the name of the error
-	"evt.arg.flags":     {Kind: rules.String},
-	"evt.is_open_read":  {Kind: rules.Bool},
-	"evt.is_open_write": {Kind: rules.Bool},
-
-	"fd.name":      {Kind: rules.String}, // absolute and lexically clean; symlinks stay
-	"fd.nameraw":   {Kind: rules.String}, // as the caller gave it
-	"fd.directory": {Kind: rules.String},
-	"fd.filename":  {Kind: rules.String},
-	"fd.num":       {Kind: rules.Number}, // -1 if the file could not be opened
-	"fd.typechar":  {Kind: rules.String}, // d if a directory was asked for, else f
-
-	"proc.name":               {Kind: rules.String}, // at most 15 bytes
-	"proc.exe":                {Kind: rules.String}, // argv[0]
-	"proc.exepath":            {Kind: rules.String},
-	"proc.args":               {Kind: rules.String},
-	"proc.cmdline":            {Kind: rules.String},
-	"proc.env":                {Kind: rules.String, Arg: rules.ArgOptional},
-	"proc.pid":                {Kind: rules.Number},
-	"proc.vpid":               {Kind: rules.Number},
-	"proc.ppid":               {Kind: rules.Number},
-	"proc.pname":              {Kind: rules.String},
-	"proc.pexe":               {Kind: rules.String}, // argv[0] of the parent
-	"proc.pcmdline":           {Kind: rules.String},
-	"proc.aname":              {Kind: rules.List, Arg: rules.ArgOptional, ArgIndex: true, WithArg: rules.String},
-	"proc.exe_ino":            {Kind: rules.Number},
-	"proc.is_exe_writable":    {Kind: rules.Bool},
-	"proc.is_exe_upper_layer": {Kind: rules.Bool},
-	"proc.is_exe_from_memfd":  {Kind: rules.Bool},
-
-	"user.uid":       {Kind: rules.Number},
-	"container.id":   {Kind: rules.String}, // 12 hexadecimal digits, or host
-	"thread.cgroups": {Kind: rules.String}, // unified=PATH
-}
-
 // maxAncestors bounds the walk to the first process: a table read from a hostile /proc may hold a loop.
 const maxAncestors = 64
 
@@ -61,6 +20,7 @@ type event struct {
 	*modern.Event
 	process   *modern.Process
 	processes *modern.Processes
+	names     *accounts
 	num       uint64
 }
 
@@ -72,16 +32,17 @@ func (e *event) Field(name, arg string) (rules.Value, bool) {
 		return e.evt(name)
 	case "fd":
 		return e.fd(name)
+	case "fs":
+		return e.fs(name)
 	case "proc":
 		return e.proc(name, arg)
+	case "thread":
+		return e.thread(name)
+	case "user", "group":
+		return e.account(name)
 	}
-	switch name {
-	case "user.uid":
-		return number(e.process.UID)
-	case "container.id":
+	if name == "container.id" {
 		return str(containerID(e.process.CgroupPath))
-	case "thread.cgroups":
-		return nonEmpty(e.process.CgroupPath, "unified="+e.process.CgroupPath)
 	}
 	return rules.Value{}, false
 }
@@ -93,73 +54,71 @@ func (e *event) evt(name string) (rules.Value, bool) {
 	case "evt.time":
 		return str(wallClock(e.Time).UTC().Format("15:04:05.000000000"))
 	case "evt.type":
-		return nonEmpty(e.Syscall, e.Syscall)
-	case "evt.res":
-		return str(result(e.Ret))
-	case "evt.arg.flags":
-		flags := exeFlags(e.Exe)
-		if e.Kind == modern.Open {
-			flags = openFlags(e.Flags)
+		if e.Kind == modern.Exit {
+			return str("procexit")
 		}
-		return nonEmpty(flags, flags)
-	}
-	if e.Kind != modern.Open {
-		return rules.Value{}, false
-	}
-	switch mode := e.Flags & unix.O_ACCMODE; name {
-	case "evt.is_open_read":
-		return boolean(mode == unix.O_RDONLY || mode == unix.O_RDWR)
-	case "evt.is_open_write":
+		return nonEmpty(e.Syscall, e.Syscall)
+	case "evt.dir":
+		return str("<")
+	case "evt.is_open_read", "evt.is_open_write":
+		if e.Kind != modern.Open {
+			return rules.Value{}, false
+		}
+		mode := e.Flags & unix.O_ACCMODE
+		if name == "evt.is_open_read" {
+			return boolean(mode == unix.O_RDONLY || mode == unix.O_RDWR)
+		}
 		return boolean(mode == unix.O_WRONLY || mode == unix.O_RDWR)
 	}
-	return rules.Value{}, false
-}
-
-func (e *event) fd(name string) (rules.Value, bool) {
-	if e.Kind != modern.Open {
-		return rules.Value{}, false
+	if arg, ok := strings.CutPrefix(name, "evt.arg."); ok {
+		return e.argument(arg)
+	}
+	if e.Kind == modern.Exit {
+		return rules.Value{}, false // it returns nothing
 	}
 	switch name {
-	case "fd.nameraw":
-		return nonEmpty(e.Name, e.Name)
-	case "fd.num":
-		return rules.NumberValue(max(e.Ret, -1)), true
-	case "fd.typechar":
-		switch {
-		case e.Ret < 0:
-			return rules.Value{}, false
-		case e.Flags&unix.O_DIRECTORY != 0:
-			return str("d")
-		}
-		return str("f") // libsinsp goes by the flag, not by what the file turned out to be
-	}
-	full := e.fullName()
-	if full == "" {
-		return rules.Value{}, false
-	}
-	switch name {
-	case "fd.name":
-		return str(full)
-	case "fd.directory":
-		return str(path.Dir(full))
-	case "fd.filename":
-		return str(path.Base(full))
+	case "evt.res":
+		return str(result(e.Ret))
+	case "evt.rawres":
+		return rules.NumberValue(e.Ret), true
+	case "evt.failed":
+		return boolean(e.Ret < 0)
 	}
 	return rules.Value{}, false
 }
 
-// fullName is the name given by the caller, made absolute and clean, or "" if the probe could not tell from where
-// a relative one starts.
-func (e *event) fullName() string {
-	switch {
-	case e.Name == "":
-		return ""
-	case path.IsAbs(e.Name):
-		return path.Clean(e.Name)
-	case !path.IsAbs(e.Dir):
-		return ""
+func (e *event) thread(name string) (rules.Value, bool) {
+	switch name {
+	case "thread.tid":
+		return number(e.TID)
+	case "thread.cgroups":
+		return nonEmpty(e.process.CgroupPath, "unified="+e.process.CgroupPath)
+	case "thread.cap_effective":
+		return str(capabilities(e.process.Caps.Effective))
+	case "thread.cap_permitted":
+		return str(capabilities(e.process.Caps.Permitted))
+	case "thread.cap_inheritable":
+		return str(capabilities(e.process.Caps.Inheritable))
 	}
-	return path.Join(e.Dir, e.Name)
+	return rules.Value{}, false
+}
+
+func (e *event) account(name string) (rules.Value, bool) {
+	switch name {
+	case "user.uid":
+		return number(e.process.UID)
+	case "user.loginuid":
+		return number(e.process.Login)
+	case "user.name":
+		return e.names.user(e.process.UID)
+	case "user.loginname":
+		return e.names.user(e.process.Login)
+	case "group.gid":
+		return number(e.process.GID)
+	case "group.name":
+		return e.names.group(e.process.GID)
+	}
+	return rules.Value{}, false
 }
 
 func (e *event) proc(name, arg string) (rules.Value, bool) {
@@ -175,21 +134,20 @@ func (e *event) proc(name, arg string) (rules.Value, bool) {
 		return number(p.VPID)
 	case "proc.ppid":
 		return number(p.PPID)
-	case "proc.pname":
-		return e.ancestor(1)
-	case "proc.aname":
-		return e.ancestors(arg)
+	case "proc.cwd":
+		return nonEmpty(p.CWD, withSlash(p.CWD))
+	case "proc.tty":
+		return number(p.TTY)
+	case "proc.aname", "proc.aexe", "proc.aexepath", "proc.acmdline", "proc.apid":
+		return e.ancestors("proc."+strings.TrimPrefix(name, "proc.a"), arg)
 	case "proc.env":
 		return environment(p.Env, arg)
-	case "proc.pexe", "proc.pcmdline":
-		if parent := e.processes.Ancestor(p, 1); parent != nil {
-			return (&event{Event: e.Event, process: parent, processes: e.processes}).proc("proc."+strings.TrimPrefix(name, "proc.p"), "")
-		}
-		return rules.Value{}, false
+	case "proc.pname", "proc.pexe", "proc.pexepath", "proc.pcmdline", "proc.pvpid":
+		return e.ancestor("proc."+strings.TrimPrefix(name, "proc.p"), 1)
 	case "proc.cmdline":
-		return str(strings.Join(append([]string{p.Comm}, arguments(p)...), " "))
+		return str(strings.Join(append([]string{p.Comm}, argv(p)...), " "))
 	case "proc.args":
-		return str(strings.Join(arguments(p), " "))
+		return str(strings.Join(argv(p), " "))
 	case "proc.exe":
 		if len(p.Args) == 0 {
 			return rules.Value{}, false
@@ -212,32 +170,40 @@ func (e *event) proc(name, arg string) (rules.Value, bool) {
 	return rules.Value{}, false
 }
 
-func (e *event) ancestor(n int) (rules.Value, bool) {
+// ancestor is a field of the process n generations above.
+func (e *event) ancestor(name string, n int) (rules.Value, bool) {
 	p := e.processes.Ancestor(e.process, min(n, maxAncestors))
 	if p == nil {
 		return rules.Value{}, false
 	}
-	return str(p.Comm)
+	of := event{Event: e.Event, process: p, processes: e.processes}
+	return of.proc(name, "")
 }
 
-// ancestors is the name of one ancestor, or without an argument those of all, the parent first.
-func (e *event) ancestors(arg string) (rules.Value, bool) {
+// ancestors is a field of one ancestor, or without an argument of all that have it, the parent first.
+func (e *event) ancestors(name, arg string) (rules.Value, bool) {
 	if arg != "" {
 		n, err := strconv.Atoi(arg)
 		if err != nil || n < 0 {
 			return rules.Value{}, false
 		}
-		return e.ancestor(n)
+		return e.ancestor(name, n)
 	}
-	var names []string
-	for n := 1; n <= maxAncestors; n++ {
-		p := e.processes.Ancestor(e.process, n)
-		if p == nil {
-			break
+	var list []string
+	for n := 1; n <= maxAncestors && e.processes.Ancestor(e.process, n) != nil; n++ {
+		if v, ok := e.ancestor(name, n); ok {
+			list = append(list, text(v))
 		}
-		names = append(names, p.Comm)
 	}
-	return rules.ListValue(names...), len(names) > 0
+	return rules.ListValue(list...), len(list) > 0
+}
+
+// withSlash is a working directory as libsinsp shows it.
+func withSlash(dir string) string {
+	if strings.HasSuffix(dir, "/") {
+		return dir
+	}
+	return dir + "/"
 }
 
 // environment is the whole of it, or the value of one variable.
@@ -254,7 +220,7 @@ func environment(env []string, name string) (rules.Value, bool) {
 	return rules.Value{}, false
 }
 
-func arguments(p *modern.Process) []string {
+func argv(p *modern.Process) []string {
 	if len(p.Args) == 0 {
 		return nil
 	}

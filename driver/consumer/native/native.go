@@ -40,6 +40,7 @@ const malformed = "malformed record"
 type Consumer struct {
 	driver    Driver
 	processes *modern.Processes
+	accounts  *accounts
 	watches   []watch
 	matches   chan consumer.Match
 	done      chan struct{} // closed when the last event was evaluated
@@ -58,6 +59,7 @@ func New(d Driver) *Consumer {
 	return &Consumer{
 		driver:    d,
 		processes: modern.NewProcesses(os.DirFS("/proc")),
+		accounts:  readAccounts(),
 		matches:   make(chan consumer.Match, matchBuffer),
 		done:      make(chan struct{}),
 		abandon:   make(chan struct{}),
@@ -158,9 +160,9 @@ func (c *Consumer) run() {
 
 // evaluate reports whether there is still a reader for matches.
 func (c *Consumer) evaluate(ev *modern.Event) bool {
-	e := event{Event: ev, process: c.processes.Apply(ev), processes: c.processes}
-	if ev.Kind != modern.Exec && ev.Kind != modern.Open {
-		return true
+	e := event{Event: ev, process: c.processes.Apply(ev), processes: c.processes, names: c.accounts}
+	if ev.Kind == modern.Fork {
+		return true // of the call that made it there is an event of its own
 	}
 	c.events++
 	e.num = c.events

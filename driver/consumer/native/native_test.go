@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,6 +68,7 @@ func newConsumer(d Driver) *Consumer {
 	c.processes = modern.NewProcesses(fstest.MapFS{
 		"1/status":  {Data: []byte("Name:\tagent\nPPid:\t0\n")},
 		"1/cmdline": {Data: []byte("/sbin/agent\x00init\x00")},
+		"1/exe":     {Data: []byte("/sbin/agent"), Mode: fs.ModeSymlink},
 	})
 	return c
 }
@@ -100,11 +102,14 @@ func openOf(name string, flags int, ret int64) modern.Event {
 
 func TestFields(t *testing.T) {
 	start := execOf("/usr/bin/cp", modern.Exe{Ino: 42, Writable: true, UpperLayer: true}, container)
+	start.Dir = "/home/u"
 	tests := map[string]map[string]string{
 		"exec": {
 			"evt.type": "execve", "evt.num": "1", "evt.res": "SUCCESS", "evt.arg.flags": "EXE_WRITABLE|EXE_UPPER_LAYER",
 			"proc.name": "cp", "proc.exe": "/usr/bin/cp", "proc.exepath": "/usr/bin/cp", "proc.args": "-x y", "proc.cmdline": "cp -x y",
 			"proc.pid": "60", "proc.vpid": "2", "proc.ppid": "1", "proc.pname": "agent", "proc.pcmdline": "agent init", "proc.pexe": "/sbin/agent", "proc.aname": "(agent)", "proc.aname[0]": "cp", "proc.aname[1]": "agent",
+			"proc.pexepath": "/sbin/agent", "proc.pvpid": "1", "proc.aexe[1]": "/sbin/agent", "proc.aexepath": "(/sbin/agent)", "proc.acmdline[1]": "agent init", "proc.apid[1]": "1", "proc.apid": "(1)",
+			"evt.arg.filename": "/usr/bin/cp", "evt.arg.exe": "/usr/bin/cp", "proc.cwd": "/home/u/",
 			"proc.env": "MEWS_ID=q7 A=b=c", "proc.env[A]": "b=c", "proc.exe_ino": "42",
 			"proc.is_exe_upper_layer": "true", "proc.is_exe_writable": "true", "proc.is_exe_from_memfd": "false",
 			"user.uid": "0", "container.id": "0123456789ab", "thread.cgroups": "unified=" + container,
@@ -131,12 +136,17 @@ func TestFields(t *testing.T) {
 		openOf("../shadow", unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, 5),
 		openOf("//x/../shadow", unix.O_RDWR|unix.O_SYNC, -int64(unix.EACCES)),
 		openOf("/etc/", unix.O_DIRECTORY, 6), old)
+	for _, tt := range callTests {
+		d.events = append(d.events, tt.event)
+		order = append(order, tt.name)
+		tests[tt.name] = tt.want
+	}
 
 	var all []string
 	for f := range Schema {
 		all = append(all, f)
 	}
-	all = append(all, "proc.aname[0]", "proc.aname[1]", "proc.aname[2]", "proc.env[A]", "proc.env[B]", "proc.env[MEWS_ID]")
+	all = append(all, "proc.aexe[1]", "proc.acmdline[1]", "proc.apid[1]", "proc.aname[0]", "proc.aname[1]", "proc.aname[2]", "proc.env[A]", "proc.env[B]", "proc.env[MEWS_ID]")
 	got, stats, err := watchAll(t, d, consumer.Watch{Name: "all", Condition: "evt.num > 0", Fields: all})
 	if err != nil || len(got) != len(order) || stats.Events != uint64(len(order)) {
 		t.Fatalf("%d matches of %d events, want %d of each: %v", len(got), stats.Events, len(order), err)

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package native
+
+import "github.com/mews-farm/mews/scenarios/rules"
+
+// Schema lists the fields of this consumer's events. They mean what they mean to Falco (libsinsp).
+var Schema = schema()
+
+// fixed are the fields that do not depend on the system call.
+var fixed = rules.Table{
+	"evt.num":           {Kind: rules.Number}, // from 1
+	"evt.time":          {Kind: rules.String}, // of day, UTC
+	"evt.type":          {Kind: rules.String}, // the system call, at its return; procexit
+	"evt.dir":           {Kind: rules.String}, // always <
+	"evt.res":           {Kind: rules.String}, // SUCCESS or the name of the error
+	"evt.rawres":        {Kind: rules.Number},
+	"evt.failed":        {Kind: rules.Bool},
+	"evt.is_open_read":  {Kind: rules.Bool},
+	"evt.is_open_write": {Kind: rules.Bool},
+
+	"fd.name":       {Kind: rules.String}, // absolute and lexically clean, symlinks stay; of a socket client->server
+	"fd.nameraw":    {Kind: rules.String}, // as the caller gave it
+	"fd.directory":  {Kind: rules.String},
+	"fd.filename":   {Kind: rules.String},
+	"fd.num":        {Kind: rules.Number}, // -1 if the file could not be opened
+	"fd.type":       {Kind: rules.String}, // file, directory, ipv4, ipv6, unix
+	"fd.typechar":   {Kind: rules.String}, // d if a directory was asked for, else f; 4, 6 and u of sockets
+	"fd.sockfamily": {Kind: rules.String}, // ip or unix
+	"fd.l4proto":    {Kind: rules.String}, // tcp, udp, icmp, raw
+	"fd.cip":        {Kind: rules.String}, // the client's address
+	"fd.sip":        {Kind: rules.String}, // the server's
+	"fd.lip":        {Kind: rules.String}, // the local one
+	"fd.rip":        {Kind: rules.String}, // the remote one
+	"fd.cport":      {Kind: rules.Number},
+	"fd.sport":      {Kind: rules.Number},
+	"fd.lport":      {Kind: rules.Number},
+	"fd.rport":      {Kind: rules.Number},
+
+	"fs.path.name":      {Kind: rules.String}, // what a system call that changes the tree is about, absolute and clean
+	"fs.path.nameraw":   {Kind: rules.String}, // as the caller gave it
+	"fs.path.source":    {Kind: rules.String}, // of rename and link: what there was; of symlink: the link
+	"fs.path.sourceraw": {Kind: rules.String},
+	"fs.path.target":    {Kind: rules.String}, // of rename and link: what there is now; of symlink: what it holds
+	"fs.path.targetraw": {Kind: rules.String},
+
+	"proc.name":               {Kind: rules.String}, // at most 15 bytes
+	"proc.exe":                {Kind: rules.String}, // argv[0]
+	"proc.exepath":            {Kind: rules.String},
+	"proc.args":               {Kind: rules.String},
+	"proc.cmdline":            {Kind: rules.String},
+	"proc.cwd":                {Kind: rules.String}, // ends in a slash
+	"proc.env":                {Kind: rules.String, Arg: rules.ArgOptional},
+	"proc.pid":                {Kind: rules.Number},
+	"proc.vpid":               {Kind: rules.Number},
+	"proc.ppid":               {Kind: rules.Number},
+	"proc.tty":                {Kind: rules.Number}, // 0 if it has none
+	"proc.pname":              {Kind: rules.String},
+	"proc.pexe":               {Kind: rules.String}, // argv[0] of the parent
+	"proc.pexepath":           {Kind: rules.String},
+	"proc.pcmdline":           {Kind: rules.String},
+	"proc.pvpid":              {Kind: rules.Number},
+	"proc.aname":              ancestral(rules.String),
+	"proc.aexe":               ancestral(rules.String),
+	"proc.aexepath":           ancestral(rules.String),
+	"proc.acmdline":           ancestral(rules.String),
+	"proc.apid":               ancestral(rules.Number),
+	"proc.exe_ino":            {Kind: rules.Number},
+	"proc.is_exe_writable":    {Kind: rules.Bool},
+	"proc.is_exe_upper_layer": {Kind: rules.Bool},
+	"proc.is_exe_from_memfd":  {Kind: rules.Bool},
+
+	"user.uid":       {Kind: rules.Number}, // effective
+	"user.name":      {Kind: rules.String}, // as the guest's /etc/passwd has it; absent where it has none
+	"user.loginuid":  {Kind: rules.Number}, // -1 if nobody logged in
+	"user.loginname": {Kind: rules.String},
+	"group.gid":      {Kind: rules.Number},
+	"group.name":     {Kind: rules.String},
+
+	"container.id":           {Kind: rules.String}, // 12 hexadecimal digits, or host
+	"thread.tid":             {Kind: rules.Number},
+	"thread.cgroups":         {Kind: rules.String}, // unified=PATH
+	"thread.cap_effective":   {Kind: rules.String}, // names with a space between
+	"thread.cap_permitted":   {Kind: rules.String},
+	"thread.cap_inheritable": {Kind: rules.String},
+}
+
+func ancestral(k rules.Kind) rules.FieldType {
+	return rules.FieldType{Kind: rules.List, Arg: rules.ArgOptional, ArgIndex: true, WithArg: k}
+}
+
+// schema adds the arguments of the system calls to the fixed fields.
+func schema() rules.Table {
+	t := rules.Table{}
+	for name, ft := range fixed {
+		t[name] = ft
+	}
+	for _, args := range arguments {
+		for _, a := range args {
+			t["evt.arg."+a.name] = rules.FieldType{Kind: rules.String}
+		}
+	}
+	return t
+}

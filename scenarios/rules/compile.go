@@ -215,16 +215,19 @@ func testOf(c *Check, kind Kind) (func(Value) bool, error) {
 	return dynamicTest(c)
 }
 
-// dynamicTest goes by the kind of the value. Constants that are no numbers are compared with strings alone.
+// dynamicTest goes by the kind of the value. A number is compared with the constants that are numbers.
 func dynamicTest(c *Check) (func(Value) bool, error) {
 	no := func(Value) bool { return false }
 	text, number := no, no
+	numeric := *c
+	numeric.Values = slices.DeleteFunc(slices.Clone(c.Values), func(v string) bool { _, err := strconv.ParseInt(v, 10, 64); return err != nil })
 	var err error
-	if slices.Contains(ofNumbers, c.Op) {
-		if number, err = numberTest(c); err != nil && !slices.Contains(ofStrings, c.Op) {
+	if !slices.Contains(ofStrings, c.Op) || slices.Contains(ofNumbers, c.Op) && len(numeric.Values) > 0 {
+		if len(numeric.Values) == 0 {
+			numeric.Values = c.Values
+		}
+		if number, err = numberTest(&numeric); err != nil {
 			return nil, err
-		} else if err != nil {
-			number = no
 		}
 	}
 	if slices.Contains(ofStrings, c.Op) {

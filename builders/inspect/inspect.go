@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package inspect knows what a built kernel module says about itself, and whether a kernel would take it, without loading it.
+// Package inspect knows what a built driver, a kernel module or a legacy eBPF probe, says about itself, and whether a
+// kernel would take it, without loading it.
 package inspect
 
 import (
@@ -45,19 +46,27 @@ type Module struct {
 
 // Read reads the module in file.
 func Read(file string) (*Module, error) {
+	data, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(filepath.Base(file), data)
+}
+
+func readFile(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "inspect module: %w", err)
+		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "inspect driver: %w", err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxModule+1))
 	if err != nil {
-		return nil, cause.Errorf(cause.Internal, cause.FaultInfra, "inspect module: %w", err)
+		return nil, cause.Errorf(cause.Internal, cause.FaultInfra, "inspect driver: %w", err)
 	}
 	if len(data) > maxModule {
 		return nil, broken(file).With(cause.Text("larger than 256 MiB")...)
 	}
-	return Parse(filepath.Base(file), data)
+	return data, nil
 }
 
 // Parse reads a module from memory. What is no module is TOOLCHAIN_BROKEN: something else came out of the build.

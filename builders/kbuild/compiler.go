@@ -123,8 +123,8 @@ func (b *Build) Variables() []string {
 	if prefix := b.Prefix(); prefix != "" {
 		out = append(out, "ARCH="+cross[b.Kernel.Kernel.Arch].arch, "CROSS_COMPILE="+prefix)
 	}
-	if !b.Kind.Promises {
-		return out
+	if b.Kind.Variables != nil {
+		return append(out, b.Kind.Variables(b)...)
 	}
 	if b.Compiler.Command != b.Own.Command || b.Prefix() != "" {
 		out = append(out, "CC="+b.Compiler.Command)

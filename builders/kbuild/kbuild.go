@@ -56,6 +56,8 @@ type Kind struct {
 	// Compiler says which compiler to use where the request does not; it may be nil where there is no default.
 	Compiler func(r *Request) (product.Compiler, error)
 	Promises bool // whether what the configuration says of compilers is a promise about this one
+	// Variables are those of make that name the tools, where they are not those of a module. May be nil.
+	Variables func(b *Build) []string
 	// Build makes the driver in b.Scratch and copies it to b.Out.
 	Build func(ctx context.Context, b *Build) (*product.Artifact, error)
 }

@@ -4,7 +4,6 @@ package kmod_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,86 +14,17 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/mews-farm/mews/builders/inspect"
+	"github.com/mews-farm/mews/builders/internal/farm"
 	"github.com/mews-farm/mews/builders/kmod"
+	"github.com/mews-farm/mews/builders/product"
 	"github.com/mews-farm/mews/builders/root"
-	"github.com/mews-farm/mews/builders/source"
 	"github.com/mews-farm/mews/kernels"
-	"github.com/mews-farm/mews/kernels/archive"
-	"github.com/mews-farm/mews/kernels/debian"
 	"github.com/mews-farm/mews/results/cause"
 )
 
-// farm is the host's real mirror, with the archive and the roots of the user's own cache: what was fetched once is not fetched again.
-type farm struct {
-	source  *debian.Source
-	archive *archive.Archive
-	roots   *root.Cache
-	trees   *kernels.Trees
-}
-
-func newFarm() *farm {
-	dir, err := archive.DefaultDir()
-	Expect(err).NotTo(HaveOccurred())
-	f := &farm{}
-	f.archive, err = archive.New(dir)
-	Expect(err).NotTo(HaveOccurred())
-	f.source, err = debian.New(debian.Options{
-		Archive:    f.archive,
-		ValidUntil: func(string) debian.Policy { return debian.Warn },
-		Warn:       func(text string) { GinkgoWriter.Println("warning:", text) },
-	})
-	Expect(err).NotTo(HaveOccurred())
-	rootDir, err := root.DefaultDir()
-	Expect(err).NotTo(HaveOccurred())
-	f.roots = &root.Cache{Dir: rootDir, Fetcher: f.source}
-	f.trees = &kernels.Trees{Dir: GinkgoT().TempDir(), Fetcher: f.source}
-	return f
-}
-
-// request resolves the newest kernel of the pattern, a root of its suite and the driver of another one.
-func (f *farm) request(ctx context.Context, suites []string, pattern, rootSuite, driverSuite string) kmod.Request {
-	found, err := f.source.Resolve(ctx, suites, pattern, 1)
-	Expect(err).NotTo(HaveOccurred())
-	files, err := f.trees.Files(ctx, found[0])
-	Expect(err).NotTo(HaveOccurred())
-	compiler, err := files.Config.Compiler()
-	Expect(err).NotTo(HaveOccurred())
-	driver, err := f.source.Find(ctx, []string{driverSuite}, "falcosecurity-scap-dkms")
-	Expect(err).NotTo(HaveOccurred())
-	file, err := f.source.Fetch(ctx, driver)
-	Expect(err).NotTo(HaveOccurred())
-	src, err := source.Open(ctx, f.archive, file, source.Options{})
-	Expect(err).NotTo(HaveOccurred())
-	return kmod.Request{
-		Kernel: files, Resolved: found[0], Source: src,
-		Root: f.root(ctx, rootSuite, compiler.Command), Out: GinkgoT().TempDir(),
-	}
-}
-
-func (f *farm) root(ctx context.Context, suite, compiler string) *root.Root {
-	pkgs, err := f.source.Closure(ctx, []string{suite, suite + "-security"}, root.Tools(compiler)...)
-	Expect(err).NotTo(HaveOccurred())
-	began := time.Now()
-	r, err := f.roots.Tree(ctx, pkgs)
-	Expect(err).NotTo(HaveOccurred())
-	var size int64
-	for _, p := range pkgs {
-		size += p.Size
-	}
-	AddReportEntry("root", fmt.Sprintf("%s: %d packages of %d used, closure %d MB, %s", suite, len(r.Packages), len(pkgs), size>>20, time.Since(began).Round(100*time.Millisecond)), ReportEntryVisibilityAlways)
-	return r
-}
-
-// archiveOf makes an empty archive, so that nothing is remembered from before.
-func archiveOf() *archive.Archive {
-	a, err := archive.New(GinkgoT().TempDir())
-	Expect(err).NotTo(HaveOccurred())
-	return a
-}
-
 var _ = Describe("Building Falco's module", Label("build", "net"), Ordered, func() {
-	var f *farm
-	BeforeAll(func() { f = newFarm() })
+	var f *farm.Farm
+	BeforeAll(func() { f = farm.New() })
 
 	const crcs = `^\d\d symbols, all CRCs those of the kernel$`
 
@@ -105,8 +35,8 @@ var _ = Describe("Building Falco's module", Label("build", "net"), Ordered, func
 		{"trixie-backports", "trixie", "7.*-cloud-amd64", "gcc-14", `^\d\d symbols, all exported, by a kernel without CRCs`},
 	} {
 		It("0.23.2 for "+k.pattern, func(ctx SpecContext) {
-			r := f.request(ctx, []string{k.suite, k.base}, k.pattern, k.base, "sid")
-			r.Archive = archiveOf()
+			r := f.Request(ctx, []string{k.suite, k.base}, k.pattern, k.base, "sid")
+			r.Archive = farm.Empty()
 			a, err := kmod.Build(ctx, r)
 			Expect(err).NotTo(HaveOccurred(), "%+v", err)
 			AddReportEntry("build", fmt.Sprintf("%s: %d bytes in %.1f s, API %s, schema %s", a.Vermagic, a.Size, a.Seconds, a.APIVersion, a.SchemaVersion), ReportEntryVisibilityAlways)
@@ -147,7 +77,7 @@ var _ = Describe("Building Falco's module", Label("build", "net"), Ordered, func
 	}
 
 	It("makes the same bytes in another scratch directory", func(ctx SpecContext) {
-		r := f.request(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-amd64", "bookworm", "sid")
+		r := f.Request(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-amd64", "bookworm", "sid")
 		one, err := kmod.Build(ctx, r)
 		Expect(err).NotTo(HaveOccurred())
 		r.Out = filepath.Join(GinkgoT().TempDir(), "elsewhere")
@@ -192,8 +122,8 @@ var _ = Describe("Building Falco's module", Label("build", "net"), Ordered, func
 	})
 
 	It("0.1.1dev of 2022 fails on 6.12 as the driver's own fault, and the verdict is remembered", func(ctx SpecContext) {
-		r := f.request(ctx, []string{"trixie-security", "trixie"}, "6.12.*-cloud-amd64", "trixie", "bookworm")
-		r.Archive = archiveOf()
+		r := f.Request(ctx, []string{"trixie-security", "trixie"}, "6.12.*-cloud-amd64", "trixie", "bookworm")
+		r.Archive = farm.Empty()
 		_, err := kmod.Build(ctx, r)
 		first := cause.Of(err)
 		Expect(first.State).To(Equal(cause.Fail), "%+v", err)
@@ -209,16 +139,16 @@ var _ = Describe("Building Falco's module", Label("build", "net"), Ordered, func
 	})
 
 	It("0.1.1dev builds for 6.1", func(ctx SpecContext) {
-		a, err := kmod.Build(ctx, f.request(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-amd64", "bookworm", "bookworm"))
+		a, err := kmod.Build(ctx, f.Request(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-amd64", "bookworm", "bookworm"))
 		Expect(err).NotTo(HaveOccurred(), "%+v", err)
 		Expect(a.DriverVersion).To(HavePrefix("0.1.1dev"))
 	})
 
 	It("says what is missing before anything starts", func(ctx SpecContext) {
-		good := f.request(ctx, []string{"trixie-security", "trixie"}, "6.12.*-cloud-amd64", "trixie", "sid")
+		good := f.Request(ctx, []string{"trixie-security", "trixie"}, "6.12.*-cloud-amd64", "trixie", "sid")
 
 		r := good
-		r.Root = f.root(ctx, "bookworm", "gcc-12")
+		r.Root = f.Root(ctx, "bookworm", root.Tools("gcc-12")...)
 		_, err := kmod.Build(ctx, r)
 		Expect(cause.Of(err).Cause).To(Equal(cause.ToolchainMismatch))
 		Expect(err).To(MatchError(SatisfyAll(ContainSubstring("gcc-14"), ContainSubstring("gcc-12"))))
@@ -235,7 +165,7 @@ var _ = Describe("Building Falco's module", Label("build", "net"), Ordered, func
 	})
 
 	It("starts no build with a compiler that breaks a promise of the headers", func(ctx SpecContext) {
-		r := f.request(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-amd64", "bookworm", "sid")
+		r := f.Request(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-amd64", "bookworm", "sid")
 		files := *r.Kernel
 		files.Headers = GinkgoT().TempDir()
 		dir := filepath.Join(files.Headers, files.HeaderDir)
@@ -251,9 +181,72 @@ var _ = Describe("Building Falco's module", Label("build", "net"), Ordered, func
 		Expect(os.ReadDir(r.Out)).To(BeEmpty(), "neither a log nor scratch")
 	})
 
+	It("builds all the same when it is forced to, and says what was broken", func(ctx SpecContext) {
+		r := f.Request(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-amd64", "bookworm", "sid")
+		config := filepath.Join(r.Kernel.Headers, r.Kernel.HeaderDir, ".config") // of a tree that is this spec's own
+		text, err := os.ReadFile(config)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(os.Remove(config)).To(Succeed())
+		Expect(os.WriteFile(config, append(text, "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=y\n"...), 0o644)).To(Succeed())
+		r.Force = true
+		a, err := kmod.Build(ctx, r)
+		Expect(err).NotTo(HaveOccurred(), "%+v", err)
+		Expect(a.Broken).NotTo(BeNil())
+		Expect(a.Broken.What).To(HavePrefix("minimum alignment of functions: promised by "))
+		Expect(a.Broken.Evidence[0].Text).To(Equal("CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT=y"))
+		Expect(a.Substitution).To(BeNil())
+	})
+
+	It("5.10 with clang-9, which knows no asm inline, is a mismatch, and the same when it is forced", func(ctx SpecContext) {
+		r := f.Request(ctx, []string{"bullseye-security", "bullseye"}, "5.10.*-cloud-amd64", "bullseye", "sid")
+		r.Root = f.Root(ctx, "bullseye", append(root.Tools("clang-9"), "llvm-9")...)
+		r.Compiler = product.Compiler{Command: "clang-9", Family: "clang", Major: 9}
+		_, err := kmod.Build(ctx, r)
+		finding := cause.Of(err)
+		Expect(finding.Cause).To(Equal(cause.ToolchainMismatch), "%+v", err)
+		Expect(err).To(MatchError(ContainSubstring("asm inline")))
+		Expect(os.ReadDir(r.Out)).To(BeEmpty(), "nothing was built")
+
+		r.Force = true
+		_, err = kmod.Build(ctx, r)
+		forced := cause.Of(err)
+		Expect(forced.State).To(Equal(cause.Error))
+		Expect(forced.Cause).To(Equal(cause.ToolchainMismatch), "%+v", err)
+		Expect(forced.Fault).To(Equal(cause.FaultToolchain))
+		Expect(forced.Evidence).To(ContainElement(HaveField("Text", "CONFIG_CC_HAS_ASM_INLINE=y")))
+		Expect(fmt.Sprint(forced.Evidence)).To(ContainSubstring("forced to build all the same: "))
+		Expect(filepath.Join(r.Out, kmod.LogName)).To(BeARegularFile())
+	})
+
+	It("0.20.0 for arm64 6.1, on this machine", func(ctx SpecContext) {
+		files, resolved := f.ARM64(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-arm64")
+		r := kmod.Request{Kernel: files, Resolved: resolved, Source: f.Driver(ctx, "trixie"),
+			Root: f.Root(ctx, "bookworm", append(root.Tools("gcc-12-aarch64-linux-gnu"), "libc6")...), Out: GinkgoT().TempDir()}
+		a, err := kmod.Build(ctx, r)
+		Expect(err).NotTo(HaveOccurred(), "%+v", err)
+		Expect(a.Compiler.Command).To(Equal("aarch64-linux-gnu-gcc-12"))
+		Expect(a.Machine).To(Equal("EM_AARCH64"))
+		Expect(a.Vermagic).To(MatchRegexp(`^6\.1\.0-\d+-cloud-arm64 .*aarch64`))
+		Expect(a.Kernel.Arch).To(Equal("aarch64"))
+		m, err := inspect.Read(a.Path)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(m.Check(files.Kernel, files.Config)).To(Succeed())
+		exported, err := inspect.Symbols(files)
+		Expect(err).NotTo(HaveOccurred())
+		_, err = m.CheckSymbols(files.Kernel, files.Config, exported)
+		Expect(err).NotTo(HaveOccurred(), "%+v", err)
+
+		By("refusing it for the same release of another architecture")
+		other := files.Kernel
+		other.Arch = "x86_64"
+		finding := cause.Of(m.Check(other, files.Config))
+		Expect(finding.Cause).To(Equal(cause.VermagicMismatch))
+		Expect(fmt.Sprint(finding.Evidence)).To(ContainSubstring("EM_AARCH64"))
+	})
+
 	It("does not remember what was not the driver's fault", func(ctx SpecContext) {
-		r := f.request(ctx, []string{"trixie-security", "trixie"}, "6.12.*-cloud-amd64", "trixie", "sid")
-		r.Archive = archiveOf()
+		r := f.Request(ctx, []string{"trixie-security", "trixie"}, "6.12.*-cloud-amd64", "trixie", "sid")
+		r.Archive = farm.Empty()
 		r.Limits.Wall = 500 * time.Millisecond
 		_, err := kmod.Build(ctx, r)
 		Expect(cause.Of(err).State).To(Equal(cause.Error))

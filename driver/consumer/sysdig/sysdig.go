@@ -75,7 +75,7 @@ func (c *Consumer) Start(ctx context.Context, watches []consumer.Watch) error {
 		if err != nil {
 			return c.abandon(err)
 		}
-		p := &process{watch: w, ready: make(chan struct{}), done: make(chan struct{})}
+		p := &process{watch: w, ready: make(chan struct{})}
 		cmd := exec.Command(c.opts.Path, args...)
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "LC_ALL=C", "TZ=UTC"}
 		if err := p.start(cmd, c.deliver); err != nil {
@@ -86,7 +86,7 @@ func (c *Consumer) Start(ctx context.Context, watches []consumer.Watch) error {
 	}
 	go func() {
 		for _, p := range c.procs {
-			<-p.done
+			<-p.Done()
 		}
 		close(c.matches)
 	}()
@@ -108,11 +108,11 @@ func (c *Consumer) prove(ctx context.Context) error {
 			select {
 			case <-p.ready:
 				waiting = false
-			case <-p.done:
+			case <-p.Done():
 				return p.died()
 			case <-ctx.Done():
 				return cause.Failf(cause.NoEvents, cause.FaultDriver, "sysdig for %s runs, but reported none of the events that it must: %w", p.watch.Name, ctx.Err()).
-					With(evidence(p.stderr.String())...)
+					With(evidence(p.Stderr())...)
 			case <-tick.C:
 			}
 		}
@@ -135,8 +135,7 @@ func (c *Consumer) deliver(p *process, m consumer.Match) {
 func (c *Consumer) abandon(err error) error {
 	c.once.Do(func() { close(c.stop) })
 	for _, p := range c.procs {
-		p.cmd.Process.Kill()
-		<-p.done
+		p.Kill()
 	}
 	return err
 }
@@ -154,11 +153,10 @@ func (c *Consumer) Stop(ctx context.Context) (consumer.Stats, error) {
 	}
 	for _, p := range c.procs {
 		select {
-		case <-p.done:
+		case <-p.Done():
 		case <-ctx.Done():
-			p.cmd.Process.Kill()
 			c.once.Do(func() { close(c.stop) })
-			<-p.done
+			p.Kill()
 			errs = append(errs, cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "sysdig for %s does not end when interrupted: %w", p.watch.Name, ctx.Err()))
 			continue
 		}

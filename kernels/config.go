@@ -5,7 +5,6 @@ package kernels
 import (
 	"bufio"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -14,7 +13,8 @@ import (
 
 // Config is a kernel's configuration.
 type Config struct {
-	values map[string]string // without CONFIG_, values unquoted
+	values   map[string]string // without CONFIG_, values unquoted
+	compileH string            // LINUX_COMPILER of the headers' compile.h; "" where there is none
 }
 
 // maxConfig bounds a configuration; Debian's have 140 to 280 KB.
@@ -59,49 +59,3 @@ func (c *Config) IsBuiltin(symbol string) bool { return c.Get(symbol) == "y" }
 
 // IsModule reports whether symbol is m.
 func (c *Config) IsModule(symbol string) bool { return c.Get(symbol) == "m" }
-
-// Compiler is what CONFIG_CC_VERSION_TEXT tells.
-type Compiler struct {
-	Family  string // gcc or clang
-	Major   int
-	Version string // 12.2.0
-	Command string // by which Debian's packages name it: gcc-12, clang-19
-	Text    string // CONFIG_CC_VERSION_TEXT whole
-}
-
-var (
-	// Debian: gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0, x86_64-linux-gnu-gcc-14 (Debian 14.2.0-19) 14.2.0.
-	// Amazon: gcc10-gcc (GCC) 10.3.1 20210422 (Red Hat 10.3.1-1). So: the first version outside of parentheses.
-	compilerVersion = regexp.MustCompile(`^(\d+)(\.\d+)+$`)
-	clangVersion    = regexp.MustCompile(`clang version (\d+)((?:\.\d+)+)`)
-	parentheses     = regexp.MustCompile(`\([^()]*\)`)
-)
-
-// Compiler says which compiler built the kernel. A text that names none is TOOLCHAIN_MISMATCH: guessing would
-// build with a compiler that the kernel was not built with.
-func (c *Config) Compiler() (Compiler, error) {
-	text := c.Get("CC_VERSION_TEXT")
-	if m := clangVersion.FindStringSubmatch(text); m != nil {
-		return newCompiler("clang", m[1], m[1]+m[2], text)
-	}
-	if command, rest, _ := strings.Cut(text, " "); strings.Contains(command, "gcc") {
-		for word := range strings.FieldsSeq(parentheses.ReplaceAllString(rest, " ")) {
-			if m := compilerVersion.FindStringSubmatch(word); m != nil {
-				return newCompiler("gcc", m[1], word, text)
-			}
-		}
-	}
-	return Compiler{}, noCompiler(text)
-}
-
-func newCompiler(family, major, version, text string) (Compiler, error) {
-	n, err := strconv.Atoi(major)
-	if err != nil {
-		return Compiler{}, noCompiler(text)
-	}
-	return Compiler{Family: family, Major: n, Version: version, Command: family + "-" + major, Text: text}, nil
-}
-
-func noCompiler(text string) error {
-	return cause.Errorf(cause.ToolchainMismatch, cause.FaultToolchain, "CONFIG_CC_VERSION_TEXT=%q names no compiler known here", text)
-}

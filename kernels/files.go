@@ -102,7 +102,10 @@ func openFiles(k Kernel, root, headers string) (*Files, error) {
 		return nil, cause.Errorf(cause.PackageCorrupt, cause.FaultInfra, "read kernel config: %w", err)
 	}
 	defer config.Close()
-	f.Config, err = ParseConfig(config)
+	if f.Config, err = ParseConfig(config); err != nil || headers == "" {
+		return f, err
+	}
+	f.Config.compileH, err = CompileH(headers, k.Release)
 	return f, err
 }
 

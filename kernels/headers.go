@@ -38,6 +38,9 @@ func (t *Trees) HeaderFiles(ctx context.Context, r *Resolved) (*Files, error) {
 	if f.Config, err = ParseConfig(config); err != nil {
 		return nil, err
 	}
+	if f.Config.compileH, err = CompileH(headers, r.Kernel.Release); err != nil {
+		return nil, err
+	}
 	f.Packages, f.Sums = Contents(r.Headers)
 	return f, nil
 }

@@ -65,3 +65,37 @@ func TestCompiler(t *testing.T) {
 		}
 	}
 }
+
+func TestCompilerWithoutItsText(t *testing.T) {
+	for _, c := range []struct{ name, config, compileH, want string }{
+		{"numbers", "CONFIG_CC_IS_GCC=y\nCONFIG_GCC_VERSION=80500\nCONFIG_CLANG_VERSION=0\n", "", "gcc-8 8.5.0"},
+		{"clang's number", "CONFIG_CC_IS_CLANG=y\nCONFIG_CLANG_VERSION=170002\n", "", "clang-17 17.0.2"},
+		{"clang that says it is gcc 4.2.1", "CONFIG_CC_IS_CLANG=y\nCONFIG_GCC_VERSION=40201\nCONFIG_CLANG_VERSION=80001\n", "", "clang-8 8.0.1"},
+		{"clang without its number", "CONFIG_CC_IS_CLANG=y\nCONFIG_GCC_VERSION=40201\n", "", ""},
+		{"a text that names nothing", "CONFIG_CC_VERSION_TEXT=\"cc\"\nCONFIG_GCC_VERSION=100201\n", "", "gcc-10 10.2.1"},
+		{"the text is believed first", "CONFIG_CC_VERSION_TEXT=\"gcc (GCC) 9.3.0\"\nCONFIG_GCC_VERSION=100201\n", "gcc (GCC) 8.1.0", "gcc-9 9.3.0"},
+		{"compile.h, of before 4.19", "CONFIG_X=y\n", "gcc version 4.8.5 20150623 (Red Hat 4.8.5-44, x) , GNU ld version 2.27", "gcc-4 4.8.5"},
+		{"compile.h of clang", "CONFIG_X=y\n", "Debian clang version 19.1.7 (3+b1), Debian LLD 19.1.7", "clang-19 19.1.7"},
+		{"compile.h of none", "CONFIG_X=y\n", "cc, GNU ld (gcc 1.2.3) 2.40", ""},
+		{"not a number", "CONFIG_GCC_VERSION=many\n", "", ""},
+		{"a number that is no version", "CONFIG_GCC_VERSION=12\n", "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config, err := ParseConfig(strings.NewReader(c.config))
+			if err != nil {
+				t.Fatal(err)
+			}
+			config.compileH = c.compileH
+			got, err := config.Compiler()
+			if c.want == "" {
+				if cause.Of(err).Cause != cause.ToolchainMismatch {
+					t.Errorf("got %+v, %v", got, err)
+				}
+				return
+			}
+			if text := got.Command + " " + got.Version; err != nil || text != c.want {
+				t.Errorf("got %s, %v, want %s", text, err, c.want)
+			}
+		})
+	}
+}

@@ -3,18 +3,12 @@
 package facts
 
 import (
-	"bufio"
 	"bytes"
 	"debug/elf"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/mews-farm/mews/kernels"
-	"github.com/mews-farm/mews/results/cause"
 )
 
 // Compilers is what the artifacts of a kernel say of the compiler that built it.
@@ -71,68 +65,11 @@ func parseCompiler(text string) (family, version string) {
 	if gcc, ok := strings.CutPrefix(text, "GCC: "); ok {
 		text = "gcc " + gcc
 	}
-	text = beforeLinker(text)
-	// What a compiler's text looks like is the knowledge of kernels.Config.
-	c, err := kernels.ParseConfig(strings.NewReader("CONFIG_CC_VERSION_TEXT=" + strconv.Quote(text)))
-	if err != nil {
+	c, ok := kernels.ParseCompiler(text)
+	if !ok {
 		return "", ""
 	}
-	compiler, err := c.Compiler()
-	if err != nil {
-		return "", ""
-	}
-	return compiler.Family, compiler.Version
-}
-
-// beforeLinker cuts the linker off: what follows the first comma outside of parentheses.
-func beforeLinker(text string) string {
-	depth := 0
-	for i, c := range text {
-		switch c {
-		case '(':
-			depth++
-		case ')':
-			depth--
-		case ',':
-			if depth == 0 {
-				return text[:i]
-			}
-		}
-	}
-	return text
-}
-
-// compileH returns LINUX_COMPILER of the headers' compile.h, or "" where there is none: Debian's, Ubuntu's and COS's headers
-// lie in the first of the folders, those of the RPM family in the second.
-func compileH(headers, release string) (string, error) {
-	for _, dir := range []string{"usr/src/linux-headers-" + release, "usr/src/kernels/" + release} {
-		path := filepath.Join(headers, dir, "include/generated/compile.h")
-		if fi, err := os.Lstat(path); err != nil || !fi.Mode().IsRegular() {
-			continue
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return "", cause.Errorf(cause.PackageCorrupt, cause.FaultInfra, "read compile.h: %w", err)
-		}
-		defer f.Close()
-		return defined(f, "LINUX_COMPILER"), nil
-	}
-	return "", nil
-}
-
-// defined returns the string that a header defines name as, or "".
-func defined(r io.Reader, name string) string {
-	in := bufio.NewScanner(io.LimitReader(r, 1<<20))
-	for in.Scan() {
-		directive, rest, _ := strings.Cut(in.Text(), " ")
-		if f := strings.Fields(rest); directive != "#define" || len(f) == 0 || f[0] != name {
-			continue
-		}
-		if s, err := strconv.Unquote(strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(rest), name))); err == nil {
-			return s
-		}
-	}
-	return ""
+	return c.Family, c.Version
 }
 
 // moduleFacts are those that any module of a kernel tells.

@@ -177,7 +177,7 @@ func (out *Facts) readCompilers(f *kernels.Files, v *Vmlinux) error {
 		c.claim("config", f.Config.Get("CC_VERSION_TEXT"))
 	}
 	if f.Headers != "" {
-		text, err := compileH(f.Headers, f.Kernel.Release)
+		text, err := kernels.CompileH(f.Headers, f.Kernel.Release)
 		if err != nil {
 			return err
 		}

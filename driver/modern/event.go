@@ -175,7 +175,7 @@ func Decode(b []byte) (Event, error) {
 	ev.Dir2 = joinPath(base2)
 	switch ev.Syscall {
 	case "connect", "bind":
-		ev.Addr = decodeAddress(extra)
+		ev.Addr = ParseAddress(extra)
 	default:
 		ev.Extra = unix.ByteSliceToString(extra)
 	}

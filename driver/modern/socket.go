@@ -79,9 +79,9 @@ func unixPath(b []byte) string {
 	return unix.ByteSliceToString(b)
 }
 
-// decodeAddress reads a struct sockaddr as a process gave it, which may be anything. It is nil where it is too short for its
+// ParseAddress reads a struct sockaddr as a process gave it, which may be anything. It is nil where it is too short for its
 // family.
-func decodeAddress(b []byte) *Endpoint {
+func ParseAddress(b []byte) *Endpoint {
 	if len(b) < 2 {
 		return nil
 	}

@@ -5,10 +5,7 @@
 package classify
 
 import (
-	"fmt"
 	"io"
-	"regexp"
-	"strings"
 	"time"
 
 	"github.com/mews-farm/mews/results/cause"
@@ -24,171 +21,25 @@ type Facts struct {
 	// The majors of the compiler in the root and of the one that built the kernel; 0 when not known. Between equal
 	// compilers an option that is not recognised is the driver's own, not a mismatch.
 	CompilerMajor, KernelMajor int
+	// The commands of the same two, where they are known: gcc-12, clang-19, aarch64-linux-gnu-gcc-12. They say more than
+	// the majors, and count instead of them. Of a cross build both carry the target's prefix, or none does.
+	Compiler, KernelCompiler string
 }
 
-// maxEvidence bounds the lines that are kept for one class.
-const maxEvidence = 8
-
-// class is one meaning that a line can have, weightiest first: what broke the tools also breaks the code.
-type class int
-
-const (
-	diskFull class = iota
-	outOfMemory
-	headers
-	mismatch
-	option   // mismatch or driver, by the compilers
-	broken   // the line that says which tool is not there
-	insane   // configure's own verdict, without the reason
-	asserted // errors of a compiler in the driver or in what it includes
-	modpost
-	classes // their number
-)
-
-// patterns are tried in their order; the first that matches gives a line its class. Quotes are plain in all of them.
-// The examples they were made from are in testdata.
-var patterns = []struct {
-	is class
-	re *regexp.Regexp
-}{
-	{diskFull, regexp.MustCompile(`No space left on device|Disk quota exceeded`)},
-	{outOfMemory, regexp.MustCompile(`virtual memory exhausted|failed to map segment from shared object|out of memory allocating|Cannot allocate memory|Killed signal terminated program|memory exhausted`)},
-	{headers, regexp.MustCompile(`Kernel configuration is invalid|\*\*\* /\S*: No such file or directory\.  Stop|Kernel (?:headers|source) (?:for .* )?(?:not found|cannot be found)|include/generated/\S+: No such file or directory`)},
-	{mismatch, regexp.MustCompile(`expected '\(' before '__inline'|error: .*\basm_inline\b|error: .*asm.goto|compiler.*lacks asm-goto|error: code model kernel does not support|gcc plugins? .*(?:was built|incompatible)|plugin .* is not compatible`)},
-	{option, regexp.MustCompile(`unrecognized (?:command[- ]line )?option|unrecognised option`)},
-	{broken, regexp.MustCompile(`(?:^|[ /])(?:sh|bash|make(?:\[\d+\])?|env): (?:line )?(?:\d+: )?\S+: (?:command )?not found|make(?:\[\d+\])?: \S+: (?:No such file or directory|Permission denied)|Command not found|error while loading shared libraries|cannot execute binary file|Exec format error|read_stack_limit|/proc/\S*: No such file|fixdep: .*(?:error|No such)|objtool: .*(?:open|fopen|read) failed|cannot execute 'cc1'|fatal error: cannot execute|internal compiler error|installation problem|FAILED: load BTF from vmlinux`)},
-	{insane, regexp.MustCompile(`Build system is broken|The build system is broken`)},
-	{modpost, regexp.MustCompile(`ERROR: (?:modpost: )?"[^"]+" \[[^\]]+\] undefined!|ERROR: modpost: .*(?:GPL-incompatible|uses symbol|namespace)|WARNING: modpost: .* undefined!`)},
-	{asserted, compilerError},
-}
-
-// compilerError is gcc's and clang's form: file:line:column: error: text.
-var compilerError = regexp.MustCompile(`^(\S[^:\n]*):(\d+):(?:\d+:)? (?:fatal )?error: (.*)`)
-
-// drift are the lines that tell an API change; they are kept before others when there are too many to keep.
-var drift = regexp.MustCompile(`class_create|fd_is_open|implicit declaration of function|too (?:many|few) arguments to function|has no member named|incompatible pointer type|undeclared|requires \d+ arguments`)
-
-// probe are lines that configure-kmod prints of its trial builds. They fail where an API is not there: that is their purpose.
-var (
-	probeOf   = regexp.MustCompile(`^\[configure-kmod\] Build output for HAS_(\S+):`)
-	probePath = regexp.MustCompile(`/configure/([^/\s]+)/`)
-	// From 6.13 on kbuild works in the module's directory and names files without one; all trial builds are of test.c.
-	ownStep = regexp.MustCompile(`^  (?:CC|LD)(?: \[M\])? +(?:\S*/)?(?:[^t/\s]|t[^e]|te[^s]|tes[^t])\S*$`)
-)
-
-// sanity is the one trial build that must succeed.
-const sanity = "0__SANITY"
-
-type finder struct {
-	logName string
-	source  string // with a slash behind; "" when not known
-	probe   string // the trial build whose output is being read; "" outside
-	found   [classes][]cause.Evidence
-	drifts  []cause.Evidence
-}
-
-// line sorts one line of the log, its number counted from 1.
-func (f *finder) line(n int, text string) {
-	if m := probeOf.FindStringSubmatch(text); m != nil {
-		f.probe = m[1]
-	} else if m := probePath.FindStringSubmatch(text); m != nil {
-		f.probe = m[1]
-	} else if strings.HasPrefix(text, "[configure-kmod] Setting") || ownStep.MatchString(text) {
-		f.probe = ""
+// foreign tells that the compiler is not the kernel's, or is not known to be.
+func (f Facts) foreign() bool {
+	if f.Compiler != "" && f.KernelCompiler != "" {
+		return f.Compiler != f.KernelCompiler
 	}
-	if !telling(text) {
-		return
-	}
-	text = plain.Replace(text)
-	verdict := strings.Contains(text, "uild system is broken")
-	if f.probe != "" && f.probe != sanity && !verdict {
-		return
-	}
-	for _, p := range patterns {
-		at := p.re.FindStringIndex(text)
-		if at == nil {
-			continue
-		}
-		if p.is == asserted && f.probe != "" {
-			return // the sanity check's own code: why it failed is in another line or not known
-		}
-		ev := f.evidence(p.is, n, text, at[0])
-		if p.is == asserted && drift.MatchString(text) && len(f.drifts) < maxEvidence {
-			f.drifts = append(f.drifts, ev)
-		}
-		if len(f.found[p.is]) < maxEvidence {
-			f.found[p.is] = append(f.found[p.is], ev)
-		}
-		return
-	}
-}
-
-func (f *finder) evidence(is class, n int, text string, at int) cause.Evidence {
-	if is == asserted || is == mismatch {
-		if m := compilerError.FindStringSubmatch(text); m != nil {
-			var line int
-			if _, err := fmt.Sscan(m[2], &line); err == nil {
-				return cause.Evidence{File: strings.TrimPrefix(m[1], f.source), Line: line, Text: "error: " + m[3]}
-			}
-		}
-	}
-	return cause.Evidence{File: f.logName, Line: n, Text: around(text, at)}
-}
-
-// around keeps evidence readable: configure-kmod prints a whole trial build as one line, of which only what is near
-// the match says anything.
-func around(s string, at int) string {
-	const before, most = 100, 400
-	from, to := max(0, at-before), min(len(s), at+most-before)
-	out := strings.TrimSpace(strings.ToValidUTF8(s[from:to], ""))
-	if from > 0 {
-		out = "... " + out
-	}
-	if to < len(s) {
-		out += " ..."
-	}
-	return out
-}
-
-// telling is a cheap look at a line before the expensive ones: nearly all of a long log is not telling.
-func telling(text string) bool {
-	for _, word := range words {
-		if strings.Contains(text, word) {
-			return true
-		}
-	}
-	return false
-}
-
-// words are such that every match of patterns holds one of them; a test holds that.
-var words = []string{
-	"rror", "ERROR", "No such file", "not found", "No space", "exceeded", "memory", "shared object", "Killed", "Kernel ",
-	"asm", "gcc", "plugin", "nrecogni", "denied", "cannot", "shared libraries", "Exec format", "read_stack_limit", "failed",
-	"broken", "problem", "FAILED", "undefined", "model", "lacks",
-}
-
-// compile errors first to last, the drift's lines among them for sure.
-func (f *finder) compileErrors() []cause.Evidence {
-	out := f.found[asserted][:1:1]
-	for _, ev := range append(f.drifts, f.found[asserted][1:]...) {
-		if len(out) == maxEvidence {
-			break
-		}
-		seen := false
-		for _, o := range out {
-			seen = seen || o == ev
-		}
-		if !seen {
-			out = append(out, ev)
-		}
-	}
-	return out
+	return f.CompilerMajor == 0 || f.CompilerMajor != f.KernelMajor
 }
 
 // Log reads the log of a failed build and says what it means. It never returns nil: a log of no known class is
 // error/INTERNAL, because a guess would put the blame on somebody.
-func Log(r io.Reader, facts Facts) *cause.Err {
-	f := &finder{logName: facts.LogName}
+func Log(r io.Reader, facts Facts) *cause.Err { return read(r, facts, patterns) }
+
+func read(r io.Reader, facts Facts, by []pattern) *cause.Err {
+	f := &finder{by: by, logName: facts.LogName}
 	if facts.Source != "" {
 		f.source = facts.Source + "/"
 	}
@@ -208,7 +59,6 @@ func (f *finder) verdict(facts Facts, tail []cause.Evidence) *cause.Err {
 			Advise("give it more time, or fewer jobs at once")
 	}
 	got := f.found
-	foreign := facts.CompilerMajor == 0 || facts.CompilerMajor != facts.KernelMajor
 	switch {
 	case len(got[diskFull]) > 0:
 		return cause.Errorf(cause.DiskFull, cause.FaultInfra, "the disk was full during the build").With(got[diskFull]...)
@@ -219,8 +69,11 @@ func (f *finder) verdict(facts Facts, tail []cause.Evidence) *cause.Err {
 		return cause.Errorf(cause.HeadersMissing, cause.FaultKernel, "the kernel's headers are incomplete").With(got[headers]...)
 	case len(got[mismatch]) > 0:
 		return mismatched(got[mismatch])
-	case len(got[option]) > 0 && foreign:
+	case len(got[option]) > 0 && facts.foreign():
 		return mismatched(got[option])
+	case len(got[reach]) > 0:
+		return cause.Failf(cause.CompileError, cause.FaultDriver, "the driver's own build steps ask for what a build is not given: %s", got[reach][0].Text).
+			With(got[reach]...).Advise("a build has no network and may write below its own source only")
 	case len(got[broken]) > 0:
 		return cause.Errorf(cause.ToolchainBroken, cause.FaultToolchain, "the build root lacks something: %s", got[broken][0].Text).
 			With(append(got[broken], got[insane]...)...)
@@ -230,6 +83,8 @@ func (f *finder) verdict(facts Facts, tail []cause.Evidence) *cause.Err {
 	case len(got[asserted]) > 0:
 		first := got[asserted][0]
 		return cause.Failf(cause.CompileError, cause.FaultDriver, "the driver does not compile: %s", first).With(f.compileErrors()...)
+	case len(got[refused]) > 0:
+		return cause.Failf(cause.CompileError, cause.FaultDriver, "the driver's build is in error: %s", got[refused][0].Text).With(got[refused]...)
 	case len(got[modpost]) > 0:
 		return cause.Failf(cause.ModpostUnresolved, cause.FaultDriver, "the driver uses what this kernel does not export: %s", got[modpost][0].Text).
 			With(got[modpost]...)

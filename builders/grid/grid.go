@@ -102,10 +102,10 @@ type Builder interface {
 
 // Store is where artifacts are published.
 type Store interface {
-	// Find returns what the store holds at the place of a cell's artifact; nil, nil where there is nothing.
-	Find(ctx context.Context, c *Cell) (*product.Artifact, error)
+	// Find returns the cell's artifact as the store holds it, if it was built of inputs with that key; else nil, nil.
+	Find(ctx context.Context, c *Cell, key string) (*product.Artifact, error)
 	// Publish brings the cells of one kernel and driver version into the store, all of them or none as far as a reader
-	// can tell. What is there already, with the same content, stays.
+	// can tell. What is there already, with the same content, stays; an artifact of origin Stored has no file.
 	Publish(ctx context.Context, rs []*Result) error
 }
 

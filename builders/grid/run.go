@@ -125,7 +125,7 @@ func (r *run) resolve(ctx context.Context, res *Result) {
 		r.Watcher.End(c.ID, StageResolve, cause.Pass, "")
 		return
 	}
-	a, err := r.Store.Find(ctx, c)
+	a, err := r.Store.Find(ctx, c, in.Key())
 	switch {
 	case err != nil:
 		r.settle(ctx, res, StageResolve, err)

@@ -89,13 +89,17 @@ func (b *toy) Build(ctx context.Context, c *Cell, dir string, _ int) (*product.A
 type shelf struct {
 	mu     sync.Mutex
 	held   map[string]*product.Artifact
+	keys   map[string]string
 	groups [][]string
 	err    error
 }
 
-func (s *shelf) Find(_ context.Context, c *Cell) (*product.Artifact, error) {
+func (s *shelf) Find(_ context.Context, c *Cell, key string) (*product.Artifact, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.keys[c.ID] != key {
+		return nil, nil
+	}
 	return s.held[c.ID], nil
 }
 
@@ -106,7 +110,7 @@ func (s *shelf) Publish(_ context.Context, rs []*Result) error {
 		return s.err
 	}
 	if s.held == nil {
-		s.held = map[string]*product.Artifact{}
+		s.held, s.keys = map[string]*product.Artifact{}, map[string]string{}
 	}
 	var ids []string
 	for _, r := range rs {
@@ -117,7 +121,7 @@ func (s *shelf) Publish(_ context.Context, rs []*Result) error {
 					return err
 				}
 			}
-			s.held[r.ID] = r.Artifact
+			s.held[r.ID], s.keys[r.ID] = r.Artifact, r.Inputs.Key()
 		}
 	}
 	s.groups = append(s.groups, ids)

@@ -57,9 +57,7 @@ func (m *Maker) pulled(ctx context.Context, c Choice) (*Made, error) {
 		return nil, cause.Errorf(cause.MirrorUnreachable, cause.FaultInfra, "builder image %s is pulled from a registry, which needs Docker", c.Image.Name).
 			Advise("start Docker, or pick a compiler of an image that is made of packages")
 	}
-	// Not all that install brings is known before: the identity is that of the definition, which names the base's content.
-	key := "image-" + string(c.Image.Identity(nil))[:32]
-	r, err := m.Roots.Import(ctx, key, func(ctx context.Context) (io.ReadCloser, error) {
+	r, err := m.Roots.Import(ctx, PulledKey(c.Image), func(ctx context.Context) (io.ReadCloser, error) {
 		return m.Registry.Export(ctx, c.Image.Registry, c.Image.Install)
 	})
 	if err != nil {
@@ -67,6 +65,10 @@ func (m *Maker) pulled(ctx context.Context, c Choice) (*Made, error) {
 	}
 	return m.made(c, r, nil)
 }
+
+// PulledKey is the Key of the root that a registry's image makes. Not all that install brings is known before: it is the
+// identity of the definition, which names the base's content.
+func PulledKey(i *Image) string { return "image-" + string(i.Identity(nil))[:32] }
 
 func (m *Maker) made(c Choice, r *root.Root, pkgs []kernels.Package) (*Made, error) {
 	if !r.Has(c.Compiler.Command) {

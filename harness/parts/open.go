@@ -37,7 +37,7 @@ func Open(o Options) (*Workshop, error) {
 		return nil, err
 	}
 	w.Sources = &Sources{Matrix: o.Matrix.Sources, Archive: w.Archive, Offline: o.Offline, Warn: o.Warn}
-	w.fetchers.debian = w.Debian
+	w.fetchers.debian, w.index = w.Debian, &index{w.Debian, w.Archive}
 	w.Trees = &kernels.Trees{Fetcher: &w.fetchers}
 	if w.Trees.Dir, err = kernels.DefaultTreesDir(); err != nil {
 		return nil, err

@@ -32,6 +32,7 @@ type Workshop struct {
 	Agent   string // the agent's binary
 
 	fetchers fetchers
+	index    *index
 }
 
 var _ harness.Parts = (*Workshop)(nil)
@@ -86,5 +87,5 @@ func (w *Workshop) Disks(ctx context.Context, c *harness.Cell) ([]machine.Disk, 
 }
 
 func (w *Workshop) closure(ctx context.Context, set matrix.Packages) ([]kernels.Package, error) {
-	return w.Debian.Closure(ctx, matrix.Values(set.Suites), matrix.Values(set.Packages)...)
+	return w.index.Closure(ctx, matrix.Values(set.Suites), matrix.Values(set.Packages)...)
 }

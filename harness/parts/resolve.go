@@ -27,7 +27,7 @@ func (w *Workshop) Kernels(ctx context.Context, e matrix.Kernel, latest int) ([]
 	if e.Distro.V != "debian" {
 		return w.fromCatalog(ctx, e.Distro.V+":"+e.Match.V, latest)
 	}
-	resolved, err := w.Debian.Resolve(ctx, matrix.Values(e.Suites), e.Match.V, latest)
+	resolved, err := w.index.Resolve(ctx, matrix.Values(e.Suites), e.Match.V, latest)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (w *Workshop) Named(ctx context.Context, selector string) ([]harness.Found,
 
 // Find implements harness.Resolver.
 func (w *Workshop) Find(ctx context.Context, suites []string, name string) (kernels.Package, error) {
-	return w.Debian.Find(ctx, suites, name)
+	return w.index.Find(ctx, suites, name)
 }
 
 // maxNamed bounds what one selector can ask for: a glob over the whole catalogue is a mistake, not a matrix.

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package parts
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mews-farm/mews/builders/ebpf"
+	"github.com/mews-farm/mews/builders/grid"
+	"github.com/mews-farm/mews/builders/images"
+	"github.com/mews-farm/mews/builders/inspect"
+	"github.com/mews-farm/mews/builders/kbuild"
+	"github.com/mews-farm/mews/builders/kmod"
+	"github.com/mews-farm/mews/builders/product"
+	"github.com/mews-farm/mews/builders/root"
+	"github.com/mews-farm/mews/builders/sandbox"
+	"github.com/mews-farm/mews/builders/source"
+	"github.com/mews-farm/mews/harness"
+	"github.com/mews-farm/mews/harness/matrix"
+	"github.com/mews-farm/mews/kernels"
+	"github.com/mews-farm/mews/results/cause"
+)
+
+// Foundry builds the cells of a grid out of a workshop's packages. It is safe for concurrent use.
+type Foundry struct {
+	Shop   *Workshop
+	Images *images.Set
+	Runner sandbox.Runner
+	Force  bool // build although the compiler broke a promise of the kernel's configuration
+
+	mu      sync.Mutex
+	sources map[*grid.Driver]*source.Source
+}
+
+var _ grid.Builder = (*Foundry)(nil)
+
+// Kernels are the kernels of a grid. One whose image cannot be had, and whose headers can, is built for all the same; and
+// one whose headers no index held has its own verdict.
+func (f *Foundry) Kernels(targets []*harness.Target) []*grid.Kernel {
+	var out []*grid.Kernel
+	for _, t := range targets {
+		k := &grid.Kernel{Name: t.Name(), Resolved: t.Resolved, Policies: t.Policies, Err: t.Err}
+		if r := t.Resolved; r != nil && (len(r.Headers) > 0 || len(r.HeadersMissing) > 0) {
+			k.Err = nil
+		}
+		out = append(out, k)
+	}
+	return out
+}
+
+// Drivers are the drivers of a grid: those of the matrix, and of each source at paths (a directory, a tarball or a package)
+// the variants that it holds. A source that cannot be had, or holds no driver, is an error of its own cells.
+func (f *Foundry) Drivers(ctx context.Context, ds []matrix.Driver, paths []string) []*grid.Driver {
+	found := make([][]*grid.Driver, len(ds)+len(paths))
+	var g errgroup.Group
+	for i, d := range ds {
+		g.Go(func() error {
+			src, err := f.packaged(ctx, d)
+			found[i] = []*grid.Driver{f.driver(d.Name, product.Variant(d.Variant.V), src, err)}
+			return nil
+		})
+	}
+	for i, path := range paths {
+		g.Go(func() error {
+			src, err := source.Open(ctx, f.Shop.Archive, path, source.Options{})
+			found[len(ds)+i] = f.adHoc(path, src, err)
+			return nil
+		})
+	}
+	g.Wait()
+	return slices.Concat(found...)
+}
+
+// packaged opens the source that a driver of the matrix names.
+func (f *Foundry) packaged(ctx context.Context, d matrix.Driver) (*source.Source, error) {
+	pkg, err := f.Shop.index.Find(ctx, []string{d.Source.Suite.V}, d.Source.Package.V)
+	if err != nil {
+		return nil, err
+	}
+	deb, err := f.Shop.Debian.Fetch(ctx, pkg)
+	if err != nil {
+		return nil, err
+	}
+	return source.Open(ctx, f.Shop.Archive, deb, source.Options{})
+}
+
+func (f *Foundry) driver(name string, v product.Variant, src *source.Source, err error) *grid.Driver {
+	d := &grid.Driver{Name: name, Variant: v, Err: err}
+	if err != nil {
+		return d
+	}
+	d.Version, d.Source, d.Variants = src.Version, src.Digest, slices.Concat([]product.Variant{}, src.Variants)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sources == nil {
+		f.sources = map[*grid.Driver]*source.Source{}
+	}
+	f.sources[d] = src
+	return d
+}
+
+// perKernel are the variants that are built for one kernel.
+var perKernel = []product.Variant{product.KMod, product.EBPF}
+
+// adHoc names what a source on disk holds: scap-0.23.2-kmod.
+func (f *Foundry) adHoc(path string, src *source.Source, err error) []*grid.Driver {
+	if err != nil {
+		return []*grid.Driver{f.driver(plainName(filepath.Base(path)), product.KMod, nil, err)}
+	}
+	var out []*grid.Driver
+	for _, v := range perKernel {
+		if src.Has(v) {
+			out = append(out, f.driver(plainName(fmt.Sprintf("%s-%s-%s", src.Name, src.Version, v)), v, src, nil))
+		}
+	}
+	if out == nil {
+		return []*grid.Driver{f.driver(plainName(src.Base()), product.KMod, src, nil)} // which will be said to hold none
+	}
+	return out
+}
+
+// plainName makes of a name one that a cell can be called by.
+func plainName(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < 0x80 && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._+~-", r)) {
+			return r
+		}
+		return '_'
+	}, s)
+	return "s" + strings.ReplaceAll("-"+strings.TrimLeft(s, "._+~-"), "..", "__")
+}
+
+// chosen is the compiler of a cell, and the root that has it.
+type chosen struct {
+	images.Choice
+	own  string // the kernel's own: gcc-12; "" where that is of no matter
+	pkgs []kernels.Package
+}
+
+// oldestClang is the oldest major that the legacy probe is built with where nobody names a clang.
+const oldestClang = 14
+
+// legacyClang picks the clang for a probe, which no kernel names: the oldest, for the verifiers of its time, of the image
+// that the kernel's own suite has. modpost of the headers runs in it, and needs a C library no older than its own.
+func legacyClang(all []images.Choice, w images.Want) (images.Choice, error) {
+	suite, _, _ := strings.Cut(w.Suite, "-")
+	var best *images.Choice
+	for i, c := range all {
+		if c.Compiler.Family != "clang" || c.Compiler.Major < oldestClang {
+			continue
+		}
+		if slices.Contains(c.Image.Kernels, suite) {
+			return c, nil
+		}
+		if best == nil {
+			best = &all[i]
+		}
+	}
+	if best == nil {
+		return images.Choice{}, cause.Errorf(cause.ToolchainMismatch, cause.FaultToolchain, "no builder image has clang-%d or a newer clang for %s", oldestClang, w.Arch)
+	}
+	return *best, nil
+}
+
+// choose finds the compiler of a cell, without having the kernel or the root.
+func (f *Foundry) choose(ctx context.Context, c *grid.Cell) (*chosen, error) {
+	k := c.Kernel.Resolved
+	w := images.Want{Distro: k.Kernel.Distro, Suite: k.Suite, Arch: k.Kernel.Arch, NoRegistry: f.puller() == nil}
+	ch := &chosen{}
+	var own kernels.Compiler
+	var err error
+	if c.Driver.Variant == product.KMod {
+		if own, err = f.compilerOf(ctx, k); err != nil {
+			return nil, err
+		}
+		ch.own = fmt.Sprintf("%s-%d", own.Family, own.Major)
+	}
+	switch {
+	case c.Compiler != "":
+		ch.Choice, err = f.Images.Named(c.Compiler, w)
+	case c.Driver.Variant == product.EBPF:
+		ch.Choice, err = legacyClang(f.Images.All(w), w)
+	default:
+		ch.Choice, err = f.Images.Choose(own, w)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if ch.Image.Registry == "" {
+		ch.pkgs, err = f.Shop.index.Closure(ctx, ch.Image.Suites, ch.Image.PackagesOf(ch.Compiler)...)
+	}
+	return ch, err
+}
+
+// rootKey is the identity of the root, told without making it.
+func (ch *chosen) rootKey() string {
+	if ch.Image.Registry != "" {
+		return images.PulledKey(ch.Image)
+	}
+	return root.KeyOf(ch.pkgs)
+}
+
+// puller is what can pull images of a registry, or nil.
+func (f *Foundry) puller() images.Puller {
+	p, ok := f.Runner.(images.Puller)
+	if !ok || f.Shop.Sources.Offline {
+		return nil
+	}
+	return p
+}
+
+// compilerOf says which compiler built a kernel. It stands in the configuration among the headers, and is remembered by
+// their content: what was unpacked once need not be there to know it.
+func (f *Foundry) compilerOf(ctx context.Context, r *kernels.Resolved) (kernels.Compiler, error) {
+	digests, sums := kernels.Contents(r.Headers)
+	h := sha256.New()
+	fmt.Fprintln(h, answers, r.Kernel.Release, digests, sums)
+	ref := "compiler/" + hex.EncodeToString(h.Sum(nil))
+	if c, ok := answer[kernels.Compiler](f.Shop.Archive, ref); ok && c.Family != "" {
+		return c, nil
+	}
+	files, err := f.Shop.Trees.HeaderFiles(ctx, r)
+	if err != nil {
+		return kernels.Compiler{}, err
+	}
+	c, err := files.Config.Compiler()
+	if err != nil {
+		return c, err
+	}
+	return c, keep(ctx, f.Shop.Archive, ref, c)
+}
+
+// Inputs implements grid.Builder.
+func (f *Foundry) Inputs(ctx context.Context, c *grid.Cell) (*grid.Inputs, error) {
+	k := c.Kernel.Resolved
+	if err := k.CheckHeaders(); err != nil {
+		return nil, err
+	}
+	ch, err := f.choose(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	in := &grid.Inputs{
+		Recipe: recipe(c.Driver.Variant), Kernel: k.Kernel, Variant: c.Driver.Variant, Source: c.Driver.Source, Root: ch.rootKey(),
+		Compiler: ch.Compiler.Command, Forced: f.Force,
+	}
+	in.Headers, in.Sums = kernels.Contents(k.Headers)
+	if ch.own != "" && ch.own != ch.Compiler.Name {
+		in.Wanted = ch.own
+	}
+	return in, nil
+}
+
+// recipe names how a variant is built.
+func recipe(v product.Variant) string {
+	if v == product.EBPF {
+		return ebpf.Recipe()
+	}
+	return kmod.Recipe()
+}
+
+// Build implements grid.Builder. What was built is looked at as mews looks at a driver before it boots a kernel for it.
+func (f *Foundry) Build(ctx context.Context, c *grid.Cell, dir string, jobs int) (*product.Artifact, error) {
+	files, err := f.Shop.Trees.HeaderFiles(ctx, c.Kernel.Resolved)
+	if err != nil {
+		return nil, err
+	}
+	ch, err := f.choose(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	made, err := (&images.Maker{Packages: f.Shop.index, Roots: f.Shop.Roots, Registry: f.puller()}).Root(ctx, ch.Choice)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	src := f.sources[c.Driver]
+	f.mu.Unlock()
+	req := kbuild.Request{
+		Kernel: files, Resolved: c.Kernel.Resolved, Source: src, Root: made.Root, Out: dir, Jobs: jobs, Runner: f.Runner, Force: f.Force,
+		Compiler: product.Compiler{Command: ch.Compiler.Command, Family: ch.Compiler.Family, Major: ch.Compiler.Major},
+	}
+	if s := ch.Substituted; s != nil {
+		req.Substitution = &product.Substitution{Wanted: s.From, Used: s.To, Why: s.Why}
+	} else if ch.own != "" && ch.own != ch.Compiler.Name {
+		req.Substitution = &product.Substitution{Wanted: ch.own, Used: ch.Compiler.Name, Why: "it was asked for"}
+	}
+	if c.Driver.Variant == product.EBPF {
+		return ebpf.Build(ctx, req)
+	}
+	a, err := kmod.Build(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	_, err = inspectModule(files, a.Path)
+	return a, err
+}
+
+// inspectModule looks at a module without loading it, and says what it saw.
+func inspectModule(f *kernels.Files, path string) (string, error) {
+	m, err := inspect.Read(path)
+	if err != nil {
+		return "", err
+	}
+	if err := m.Check(f.Kernel, f.Config); err != nil {
+		return "", err
+	}
+	exported, err := inspect.Symbols(f)
+	if err != nil {
+		return "", err
+	}
+	symbols, err := m.CheckSymbols(f.Kernel, f.Config, exported)
+	return fmt.Sprintf("%s, API %s, schema %s, %s", strings.TrimSpace(m.Vermagic), m.APIVersion, m.SchemaVersion, symbols), err
+}
+
+// Compilers names all compilers that the images have for an architecture.
+func (f *Foundry) Compilers(arch string) []string {
+	var out []string
+	for _, c := range f.Images.All(images.Want{Arch: arch, NoRegistry: f.puller() == nil}) {
+		out = append(out, c.Compiler.Name)
+	}
+	return out
+}

@@ -218,9 +218,9 @@ var _ = Describe("Building Falco's module", Label("build", "net"), Ordered, func
 		Expect(filepath.Join(r.Out, kmod.LogName)).To(BeARegularFile())
 	})
 
-	It("0.20.0 for arm64 6.1, on this machine", func(ctx SpecContext) {
+	It("0.23.2 for arm64 6.1, on this machine", func(ctx SpecContext) {
 		files, resolved := f.ARM64(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-arm64")
-		r := kmod.Request{Kernel: files, Resolved: resolved, Source: f.Driver(ctx, "trixie"),
+		r := kmod.Request{Kernel: files, Resolved: resolved, Source: f.Driver(ctx, "sid"),
 			Root: f.Root(ctx, "bookworm", append(root.Tools("gcc-12-aarch64-linux-gnu"), "libc6")...), Out: GinkgoT().TempDir()}
 		a, err := kmod.Build(ctx, r)
 		Expect(err).NotTo(HaveOccurred(), "%+v", err)

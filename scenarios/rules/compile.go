@@ -13,8 +13,9 @@ import (
 
 // Program is a compiled condition. It is safe for concurrent use.
 type Program struct {
-	match func(Event) bool
-	types map[string]bool // the only values of evt.type that it may hold for; nil: any, or none at all
+	match  func(Event) bool
+	expr   Expr
+	schema Schema
 }
 
 // Match evaluates the condition.
@@ -32,8 +33,7 @@ func Compile(e Expr, s Schema) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	types, _ := eventTypes(e)
-	return &Program{m, types}, nil
+	return &Program{m, e, s}, nil
 }
 
 func compile(e Expr, s Schema) (func(Event) bool, error) {
@@ -102,13 +102,13 @@ func compileCheck(c *Check, s Schema) (func(Event) bool, error) {
 		return compareFields(c, left, s)
 	}
 	if c.Op == Exists {
-		return left.each(func(Value) bool { return true }), nil
+		return left.exists(), nil
 	}
-	test, err := testOf(c, left.kind)
+	t, err := testOf(c, left.kind)
 	if err != nil {
 		return nil, c.at.errorf("%s %s: %v", left.name, c.Op, err)
 	}
-	return left.each(test), nil
+	return left.each(t), nil
 }
 
 // compileEnds is a check of either end, for a consumer that tells the two apart.
@@ -197,50 +197,44 @@ var operators = map[Kind][]Op{
 }
 
 // testOf compares a value of the kind, or a member of a list of them, with the constants of c.
-func testOf(c *Check, kind Kind) (func(Value) bool, error) {
+func testOf(c *Check, kind Kind) (t *test, err error) {
+	t = &test{}
 	switch kind {
 	case String, List, Members:
-		return stringTest(c)
+		t.text, err = stringTest(c)
 	case Number, Numbers:
-		return numberTest(c)
+		t.number, err = numberTest(c)
 	case Bool:
-		return boolTest(c)
+		t.truth, err = boolTest(c)
 	case Address:
-		return addressTest(c)
+		t.addr, err = addressTest(c)
 	case Network:
-		return networkTest(c)
+		t.addr, err = networkTest(c)
 	case Bytes:
-		return bytesTest(c)
+		t.text, err = bytesTest(c)
+	case Dynamic:
+		return dynamicTest(c)
 	}
-	return dynamicTest(c)
+	return t, err
 }
 
 // dynamicTest goes by the kind of the value. A number is compared with the constants that are numbers.
-func dynamicTest(c *Check) (func(Value) bool, error) {
-	no := func(Value) bool { return false }
-	text, number := no, no
+func dynamicTest(c *Check) (*test, error) {
+	t := &test{}
 	numeric := *c
-	numeric.Values = slices.DeleteFunc(slices.Clone(c.Values), func(v string) bool { _, err := strconv.ParseInt(v, 10, 64); return err != nil })
+	numeric.Values = slices.DeleteFunc(slices.Clone(c.Values), func(v string) bool { _, err := number(v); return err != nil })
 	var err error
-	if !slices.Contains(ofStrings, c.Op) || slices.Contains(ofNumbers, c.Op) && len(numeric.Values) > 0 {
-		if len(numeric.Values) == 0 {
-			numeric.Values = c.Values
-		}
-		if number, err = numberTest(&numeric); err != nil {
-			return nil, err
-		}
-	}
 	if slices.Contains(ofStrings, c.Op) {
-		if text, err = stringTest(c); err != nil {
-			return nil, err
+		if t.text, err = stringTest(c); err != nil || len(numeric.Values) == 0 {
+			return t, err
 		}
+	} else if len(numeric.Values) == 0 {
+		numeric.Values = c.Values // to be refused
 	}
-	return func(v Value) bool {
-		if v.Kind == Number {
-			return number(v)
-		}
-		return text(v)
-	}, nil
+	if slices.Contains(ofNumbers, c.Op) {
+		t.number, err = numberTest(&numeric)
+	}
+	return t, err
 }
 
 // number reads what libsinsp takes for an integer: decimal alone. Its grammar has 0x and fractions too, and its values

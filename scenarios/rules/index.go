@@ -2,32 +2,48 @@
 
 package rules
 
-import "maps"
-
-// Matcher evaluates many programs on each event. Most rules name the types of events that they are about, so that an
-// event is shown only to the programs that may hold for its type. It is safe for concurrent use.
+// Matcher evaluates many programs on each event. Most of what a rule asks for is the type of the event, and types are
+// few: for each that a program names, every program is compiled once more with the answers put in, and what cannot hold
+// for the type is left out. It is safe for concurrent use.
 type Matcher struct {
-	programs []*Program
-	byType   map[string][]int // what may hold for an event of that type, in order
-	anyType  []int            // what may hold for an event of a type that no program names, or of none
+	byType map[string][]candidate
+	other  []candidate // for an event of a type that no program names, or of none: the programs as they are
+}
+
+// candidate is a program that may hold, and its place among those of [NewMatcher].
+type candidate struct {
+	place int
+	match func(Event) bool
 }
 
 // NewMatcher indexes the programs.
 func NewMatcher(programs ...*Program) *Matcher {
-	m := &Matcher{programs: programs, byType: map[string][]int{}}
-	for _, p := range programs {
-		for t := range p.types {
-			m.byType[t] = nil
-		}
-	}
+	m := &Matcher{byType: map[string][]candidate{}}
 	for i, p := range programs {
-		if p.types == nil {
-			m.anyType = append(m.anyType, i)
-		}
-		for t := range m.byType {
-			if p.types == nil || p.types[t] {
-				m.byType[t] = append(m.byType[t], i)
+		m.other = append(m.other, candidate{i, p.match})
+		checks(p.expr, func(c *Check) {
+			if asksType(c) {
+				for _, v := range c.Values {
+					m.byType[v] = nil
+				}
 			}
+		})
+	}
+	for t := range m.byType {
+		for i, p := range programs {
+			e, holds := given(p.expr, typeOnly(t), p.schema)
+			switch {
+			case e == nil && !holds:
+				continue
+			case e == nil:
+				m.byType[t] = append(m.byType[t], candidate{i, func(Event) bool { return true }})
+				continue
+			}
+			match, err := compile(e, p.schema)
+			if err != nil {
+				match = p.match // it is a part of what compiled: cannot fail, and is right in any case
+			}
+			m.byType[t] = append(m.byType[t], candidate{i, match})
 		}
 	}
 	return m
@@ -35,15 +51,15 @@ func NewMatcher(programs ...*Program) *Matcher {
 
 // Match appends to hits the place, among the programs of [NewMatcher], of each that holds for ev, in order.
 func (m *Matcher) Match(ev Event, hits []int) []int {
-	candidates := m.anyType
+	candidates := m.other
 	if v, ok := ev.Field(eventType, ""); ok && v.Kind == String {
 		if c, named := m.byType[v.Str]; named {
 			candidates = c
 		}
 	}
-	for _, i := range candidates {
-		if m.programs[i].match(ev) {
-			hits = append(hits, i)
+	for _, c := range candidates {
+		if c.match(ev) {
+			hits = append(hits, c.place)
 		}
 	}
 	return hits
@@ -51,36 +67,62 @@ func (m *Matcher) Match(ev Event, hits []int) []int {
 
 const eventType = "evt.type"
 
-// eventTypes are the values of evt.type outside of which e cannot hold; bounded is false if there are no such. An event
-// without a type meets no check of it, so that what is bounded does not hold for it either.
-func eventTypes(e Expr) (types map[string]bool, bounded bool) {
+// asksType reports whether the type of an event is all that decides c.
+func asksType(c *Check) bool { return c.Field == eventType && c.Right == nil }
+
+// typeOnly is an event of which nothing but the type is known.
+type typeOnly string
+
+// Field implements [Event].
+func (t typeOnly) Field(name, _ string) (Value, bool) {
+	return StringValue(string(t)), name == eventType
+}
+
+// given is what is left of e for events of the type t; nil if nothing is, and holds then says what e is.
+func given(e Expr, t typeOnly, s Schema) (left Expr, holds bool) {
 	switch e := e.(type) {
 	case *And:
-		for _, t := range e.Terms {
-			more, ok := eventTypes(t)
+		var terms []Expr
+		for _, x := range e.Terms {
+			rest, holds := given(x, t, s)
 			switch {
-			case !ok:
-			case !bounded:
-				types, bounded = more, true
-			default:
-				maps.DeleteFunc(types, func(t string, _ bool) bool { return !more[t] })
-			}
-		}
-		return types, bounded
-	case *Or:
-		types = map[string]bool{}
-		for _, t := range e.Terms {
-			more, ok := eventTypes(t)
-			if !ok {
+			case rest != nil:
+				terms = append(terms, rest)
+			case !holds:
 				return nil, false
 			}
-			maps.Copy(types, more)
 		}
-		return types, true
+		if len(terms) == 0 {
+			return nil, true
+		}
+		return newAnd(terms), false
+	case *Or:
+		var terms []Expr
+		for _, x := range e.Terms {
+			rest, holds := given(x, t, s)
+			switch {
+			case rest != nil:
+				terms = append(terms, rest)
+			case holds:
+				return nil, true
+			}
+		}
+		if len(terms) == 0 {
+			return nil, false
+		}
+		return newOr(terms), false
+	case *Not:
+		rest, holds := given(e.Term, t, s)
+		if rest == nil {
+			return nil, !holds
+		}
+		return newNot(rest), false
 	case *Check:
-		if e.Field == eventType && len(e.Transforms) == 0 && e.Right == nil && (e.Op == Eq || e.Op == In || e.Op == Intersects) {
-			return setOf(e.Values), true
+		if asksType(e) {
+			if match, err := compile(e, s); err == nil {
+				return nil, match(t)
+			}
 		}
 	}
-	return nil, false
+	return e, false
 }

@@ -11,35 +11,63 @@ import (
 	"strings"
 )
 
-func stringTest(c *Check) (func(Value) bool, error) {
+// test is a check's comparison with constants, for the kind of value that it is about: one of the members is set.
+type test struct {
+	text   func(string) bool // also of bytes
+	number func(int64) bool
+	truth  func(bool) bool
+	addr   func(netip.Addr) bool
+}
+
+// holds applies t to a value, or to each member of a list until it holds for one.
+func (t *test) holds(v Value) bool {
+	switch v.Kind {
+	case String, Bytes:
+		return t.text != nil && t.text(v.Str)
+	case Number:
+		return t.number != nil && t.number(v.Num)
+	case Bool:
+		return t.truth(v.Bool)
+	case Address:
+		return t.addr(v.Addr)
+	case Numbers:
+		return slices.ContainsFunc(v.List, func(m string) bool {
+			n, err := number(m)
+			return err == nil && t.number(n)
+		})
+	}
+	return slices.ContainsFunc(v.List, t.text)
+}
+
+func stringTest(c *Check) (func(string) bool, error) {
 	switch c.Op {
 	case In, Intersects: // the same for a single value
 		set := setOf(c.Values)
-		return func(v Value) bool { return set[v.Str] }, nil
+		return func(v string) bool { return set[v] }, nil
 	case PMatch:
 		paths, err := compilePaths(c.Values)
-		return func(v Value) bool { return paths.match(v.Str) }, err
+		return func(v string) bool { return paths.match(v) }, err
 	}
 	want := c.Values[0]
 	switch c.Op {
 	case Eq:
-		return func(v Value) bool { return v.Str == want }, nil
+		return func(v string) bool { return v == want }, nil
 	case Ne:
-		return func(v Value) bool { return v.Str != want }, nil
+		return func(v string) bool { return v != want }, nil
 	case Contains:
-		return func(v Value) bool { return strings.Contains(v.Str, want) }, nil
+		return func(v string) bool { return strings.Contains(v, want) }, nil
 	case IContains:
-		return func(v Value) bool { return containsFold(v.Str, want) }, nil
+		return func(v string) bool { return containsFold(v, want) }, nil
 	case StartsWith:
-		return func(v Value) bool { return strings.HasPrefix(v.Str, want) }, nil
+		return func(v string) bool { return strings.HasPrefix(v, want) }, nil
 	case EndsWith:
-		return func(v Value) bool { return strings.HasSuffix(v.Str, want) }, nil
+		return func(v string) bool { return strings.HasSuffix(v, want) }, nil
 	case Regex:
 		re, err := compileRegex(want)
-		return func(v Value) bool { return re.MatchString(v.Str) }, err
+		return func(v string) bool { return re.MatchString(v) }, err
 	}
 	re, err := compileGlob(want, c.Op == IGlob)
-	return func(v Value) bool { return re.MatchString(v.Str) }, err
+	return func(v string) bool { return re.MatchString(v) }, err
 }
 
 // compileRegex reads an expression of RE2, whose syntax is Go's too, and which has to match the whole value
@@ -59,7 +87,7 @@ func setOf(values []string) map[string]bool {
 	return set
 }
 
-func numberTest(c *Check) (func(Value) bool, error) {
+func numberTest(c *Check) (func(int64) bool, error) {
 	set := make(map[int64]bool, len(c.Values))
 	var want int64
 	for _, v := range c.Values {
@@ -71,22 +99,22 @@ func numberTest(c *Check) (func(Value) bool, error) {
 	}
 	switch c.Op {
 	case Eq:
-		return func(v Value) bool { return v.Num == want }, nil
+		return func(v int64) bool { return v == want }, nil
 	case Ne:
-		return func(v Value) bool { return v.Num != want }, nil
+		return func(v int64) bool { return v != want }, nil
 	case Lt:
-		return func(v Value) bool { return v.Num < want }, nil
+		return func(v int64) bool { return v < want }, nil
 	case Le:
-		return func(v Value) bool { return v.Num <= want }, nil
+		return func(v int64) bool { return v <= want }, nil
 	case Gt:
-		return func(v Value) bool { return v.Num > want }, nil
+		return func(v int64) bool { return v > want }, nil
 	case Ge:
-		return func(v Value) bool { return v.Num >= want }, nil
+		return func(v int64) bool { return v >= want }, nil
 	}
-	return func(v Value) bool { return set[v.Num] }, nil
+	return func(v int64) bool { return set[v] }, nil
 }
 
-func boolTest(c *Check) (func(Value) bool, error) {
+func boolTest(c *Check) (func(bool) bool, error) {
 	var takes [2]bool // whether false, and true, are among the values
 	for _, v := range c.Values {
 		switch v {
@@ -101,15 +129,15 @@ func boolTest(c *Check) (func(Value) bool, error) {
 	if c.Op == Ne {
 		takes[0], takes[1] = !takes[0], !takes[1]
 	}
-	return func(v Value) bool {
-		if v.Bool {
+	return func(v bool) bool {
+		if v {
 			return takes[1]
 		}
 		return takes[0]
 	}, nil
 }
 
-func addressTest(c *Check) (func(Value) bool, error) {
+func addressTest(c *Check) (func(netip.Addr) bool, error) {
 	var want []netip.Addr
 	for _, v := range c.Values {
 		a, err := netip.ParseAddr(v)
@@ -119,10 +147,10 @@ func addressTest(c *Check) (func(Value) bool, error) {
 		want = append(want, a.Unmap())
 	}
 	negated := c.Op == Ne
-	return func(v Value) bool { return slices.Contains(want, v.Addr) != negated }, nil
+	return func(v netip.Addr) bool { return slices.Contains(want, v) != negated }, nil
 }
 
-func networkTest(c *Check) (func(Value) bool, error) {
+func networkTest(c *Check) (func(netip.Addr) bool, error) {
 	var want []netip.Prefix
 	for _, v := range c.Values {
 		p, err := netip.ParsePrefix(v)
@@ -132,9 +160,9 @@ func networkTest(c *Check) (func(Value) bool, error) {
 		want = append(want, p)
 	}
 	negated := c.Op == Ne
-	return func(v Value) bool {
+	return func(v netip.Addr) bool {
 		for _, p := range want {
-			if p.Contains(v.Addr) {
+			if p.Contains(v) {
 				return !negated
 			}
 		}
@@ -142,7 +170,7 @@ func networkTest(c *Check) (func(Value) bool, error) {
 	}, nil
 }
 
-func bytesTest(c *Check) (func(Value) bool, error) {
+func bytesTest(c *Check) (func(string) bool, error) {
 	if c.Op != BContains && c.Op != BStarts {
 		return stringTest(c)
 	}
@@ -152,7 +180,7 @@ func bytesTest(c *Check) (func(Value) bool, error) {
 	}
 	want := string(raw)
 	if c.Op == BStarts {
-		return func(v Value) bool { return strings.HasPrefix(v.Str, want) }, nil
+		return func(v string) bool { return strings.HasPrefix(v, want) }, nil
 	}
-	return func(v Value) bool { return strings.Contains(v.Str, want) }, nil
+	return func(v string) bool { return strings.Contains(v, want) }, nil
 }

@@ -13,7 +13,9 @@ import (
 
 // operand is a field with its transforms, compiled.
 type operand struct {
-	name  string
+	name  string // as it is written
+	field string
+	arg   string
 	kind  Kind   // after the transforms
 	typ   string // libsinsp's name of it, likewise; empty if not known
 	asked FieldType
@@ -43,7 +45,7 @@ func compileOperand(o *Operand, s Schema) (*operand, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &operand{name: written(o), kind: kind, typ: ft.Type, asked: ft, plain: len(o.Transforms) == 0}
+	out := &operand{name: written(o), field: o.Field, arg: o.Arg, kind: kind, typ: ft.Type, asked: ft, plain: len(o.Transforms) == 0}
 	field, arg := o.Field, o.Arg
 	has := kind
 	if kind == Network {
@@ -131,22 +133,40 @@ func mapped(v string, s *scratch, f func(byte) byte) (string, bool) {
 	})
 }
 
-// each holds for an event if test does for the value, or for one of the members of a list.
-func (o *operand) each(test func(Value) bool) func(Event) bool {
-	switch o.kind {
-	case Numbers:
-		inner := test
-		test = func(v Value) bool {
-			n, err := number(v.Str)
-			return err == nil && inner(NumberValue(n))
+// exists holds for an event that has a value, or a list with a member.
+func (o *operand) exists() func(Event) bool {
+	return o.with(func(v Value) bool { return v.Kind != List && v.Kind != Numbers && v.Kind != Members || len(v.List) > 0 })
+}
+
+// each holds for an event if t does for the value. The common kinds are handed over by themselves: the copy of a whole
+// value costs more than most tests.
+func (o *operand) each(t *test) func(Event) bool {
+	if !o.plain {
+		return o.with(t.holds)
+	}
+	field, arg := o.field, o.arg
+	switch text, number, truth := t.text, t.number, t.truth; o.kind {
+	case String:
+		return func(ev Event) bool {
+			v, ok := ev.Field(field, arg)
+			return ok && v.Kind == String && text(v.Str)
 		}
-		fallthrough
-	case List, Members:
-		one := test
-		test = func(v Value) bool {
-			return slices.ContainsFunc(v.List, func(m string) bool { return one(StringValue(m)) })
+	case Number:
+		return func(ev Event) bool {
+			v, ok := ev.Field(field, arg)
+			return ok && v.Kind == Number && number(v.Num)
+		}
+	case Bool:
+		return func(ev Event) bool {
+			v, ok := ev.Field(field, arg)
+			return ok && v.Kind == Bool && truth(v.Bool)
 		}
 	}
+	return o.with(t.holds)
+}
+
+// with applies test to the value of an event, with the scratch that its transforms need.
+func (o *operand) with(test func(Value) bool) func(Event) bool {
 	get := o.get
 	if o.plain {
 		return func(ev Event) bool {

@@ -350,31 +350,32 @@ func deMorgan(e Expr) Expr {
 	return newNot(e)
 }
 
-func TestMatcherIndex(t *testing.T) {
-	for _, c := range []struct{ cond, types string }{
-		{`evt.type = a`, "a"},
-		{`evt.type in (a, b) and evt.type in (b, c)`, "b"},
-		{`(evt.type = a or evt.type = b) and p.num = 1`, "a b"},
-		{`evt.type = a or p.num = 1`, "any"},
-		{`not evt.type = a`, "any"},
-		{`evt.type != a`, "any"},
-		{`evt.type startswith a`, "any"},
-		{`tolower(evt.type) = a`, "any"},
-		{`evt.type = val(p.name)`, "any"},
-		{`evt.type in ()`, ""},
-		{`evt.type = a and evt.type = b`, ""},
+// What is left of a condition for an open: the answers that its type gives are put in.
+func TestGiven(t *testing.T) {
+	for _, c := range []struct{ cond, want string }{
+		{`evt.type = open`, "true"},
+		{`evt.type = x`, "false"},
+		{`evt.type in (open, x) and p.num = 1`, "p.num = 1"},
+		{`(evt.type = x or p.num = 1) and p.num = 2`, "p.num = 1 and p.num = 2"},
+		{`evt.type = open or p.num = 1`, "true"},
+		{`evt.type = x and p.num = 1`, "false"},
+		{`not evt.type = open`, "false"},
+		{`not (evt.type = open and p.num = 1)`, "not p.num = 1"},
+		{`evt.type != x and evt.type startswith op and evt.type exists and toupper(evt.type) = OPEN`, "true"},
+		{`evt.type = val(p.name)`, "evt.type = val(p.name)"},
+		{`p.num = 1`, "p.num = 1"},
 	} {
 		e, err := Parse(c.cond)
 		if err != nil {
 			t.Fatal(err)
 		}
-		types, bounded := eventTypes(e)
-		got := strings.Join(sortedKeys(types), " ")
-		if !bounded {
-			got = "any"
+		left, holds := given(e, "open", lab)
+		got := fmt.Sprint(holds)
+		if left != nil {
+			got = left.String()
 		}
-		if got != c.types {
-			t.Errorf("%s: %q, want %q", c.cond, got, c.types)
+		if got != c.want {
+			t.Errorf("%s: %s, want %s", c.cond, got, c.want)
 		}
 	}
 }

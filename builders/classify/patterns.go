@@ -59,8 +59,9 @@ var patterns = compile([]struct {
 	{headers, `ld: cannot open linker script file \S+: No such file`},
 	{headers, `WARNING: (?:modpost: )?(?:Symbol version dump "?\S*|\S*)Module\.symvers"? is missing`},
 
-	{mismatch, `expected '\(' before '__inline'`}, // gcc 8 and older on headers that use asm inline (falcosecurity/falco#3054)
-	{mismatch, `unrecognised emulation mode`},     // ld of another architecture
+	{mismatch, `expected '\(' before '__inline'`},                     // gcc 8 and older on headers that use asm inline (falcosecurity/falco#3054)
+	{mismatch, kernels + `\S*:\d+: error: expected '\(' after 'asm'`}, // clang 10 and older on the same
+	{mismatch, `unrecognised emulation mode`},                         // ld of another architecture
 	// options that the kernel's Makefile gives for its architecture, and that gcc for another one refuses
 	{mismatch, `unrecognized (?:command-line option|argument in option) '-m(?:64|little-endian|no-red-zone|cmodel=kernel)'`},
 	{option, `unrecognized command[- ]line option`},

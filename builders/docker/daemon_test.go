@@ -91,12 +91,12 @@ func (d *daemon) stop() {
 
 var _ = Describe("A Docker daemon", Label("build", "net"), Ordered, func() {
 	var (
-		f   *farm
+		f   *host
 		r   *root.Root
 		cli *client.Client
 	)
 	BeforeAll(func(ctx SpecContext) {
-		f = newFarm(ctx)
+		f = newHost(ctx)
 		r = f.tree(ctx, "bookworm", small...)
 		var err error
 		cli, err = client.NewClientWithOpts(client.WithHost(f.docker.Info().Host), client.WithAPIVersionNegotiation())

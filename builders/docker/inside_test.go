@@ -24,11 +24,11 @@ var small = []string{"bash", "coreutils", "dash", "findutils", "grep", "make", "
 
 var _ = Describe("A command in a build root", Label("build", "net"), Ordered, func() {
 	var (
-		f *farm
+		f *host
 		r *root.Root
 	)
 	BeforeAll(func(ctx SpecContext) {
-		f = newFarm(ctx)
+		f = newHost(ctx)
 		r = f.tree(ctx, "bookworm", small...)
 	})
 

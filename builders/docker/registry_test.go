@@ -88,12 +88,12 @@ func (r *registry) ref(digest string) string {
 
 var _ = Describe("A registry's image", Label("build", "net"), Ordered, func() {
 	var (
-		f     *farm
+		f     *host
 		layer bytes.Buffer
 		cli   *client.Client
 	)
 	BeforeAll(func(ctx SpecContext) {
-		f = newFarm(ctx)
+		f = newHost(ctx)
 		Expect(docker.WriteTar(ctx, f.tree(ctx, "bookworm", small...).Dir, &layer)).To(Succeed())
 		var err error
 		cli, err = client.NewClientWithOpts(client.WithHost(f.docker.Info().Host), client.WithAPIVersionNegotiation())

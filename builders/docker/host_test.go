@@ -18,20 +18,20 @@ import (
 	"github.com/mews-farm/mews/kernels/debian"
 )
 
-// farm is the host's mirror and Docker, with the archive and the roots of the user's own cache.
-type farm struct {
+// host is this machine: its mirror and Docker, with the archive and the roots of the user's own cache.
+type host struct {
 	source *debian.Source
 	roots  *root.Cache
 	docker *docker.Runner
 }
 
-func newFarm(ctx context.Context) *farm {
+func newHost(ctx context.Context) *host {
 	GinkgoHelper()
 	dir, err := archive.DefaultDir()
 	Expect(err).NotTo(HaveOccurred())
 	kept, err := archive.New(dir)
 	Expect(err).NotTo(HaveOccurred())
-	f := &farm{}
+	f := &host{}
 	f.source, err = debian.New(debian.Options{
 		Archive:    kept,
 		ValidUntil: func(string) debian.Policy { return debian.Warn },
@@ -48,7 +48,7 @@ func newFarm(ctx context.Context) *farm {
 }
 
 // tree is the build root of the packages' closure in a suite.
-func (f *farm) tree(ctx context.Context, suite string, packages ...string) *root.Root {
+func (f *host) tree(ctx context.Context, suite string, packages ...string) *root.Root {
 	GinkgoHelper()
 	pkgs, err := f.source.Closure(ctx, []string{suite, suite + "-security"}, packages...)
 	Expect(err).NotTo(HaveOccurred())

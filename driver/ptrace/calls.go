@@ -3,58 +3,115 @@
 package ptrace
 
 import (
-	"io/fs"
-	"path"
-	"strconv"
-	"strings"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/driver/modern"
 )
 
-// watched is a system call that is traced. To add one is to add its line to the table.
+// watched is a system call that is traced. To add one is to add its line to a table. What is told of it is what the probe
+// tells (driver/modern, forms), but for write(2) and its like: to stop every one of them would be too slow, and which
+// file it is for a filter cannot know.
 type watched struct {
-	name string
-	nr   int
-	kind modern.Kind
-	// decode reads the arguments into the event. It is called at the call's entry and, but for a program that was
-	// started, again at its end: what it reads differently then was changed meanwhile.
-	decode func(*arguments, *modern.Event)
+	name  string
+	nr    int
+	kind  modern.Kind
+	where places
+	more  func(*arguments, *modern.Event) // what else of the arguments belongs into the event; may be nil
+	// second are the values of the second argument that matter; nil: all. The filter looks at them.
+	second []uint32
+	// standard: it matters only where it made one of the standard streams.
+	standard bool
 }
 
-// arguments are a system call's, of a thread that is stopped in it.
-type arguments struct {
-	tid int
-	arg [6]uint64
-	mem memory
+// places say at which argument, from 0, something is. The zero value is made by nothing below.
+type places struct{ name, base, name2, base2, extra, address, fd int }
+
+// Where something is that is at no argument.
+const (
+	nowhere = -1
+	working = -2 // base: the working directory
+	result  = -3 // fd: what the call returned
+)
+
+var plain = places{nowhere, nowhere, nowhere, nowhere, nowhere, nowhere, nowhere}
+
+func named(name, base int) places {
+	p := plain
+	p.name, p.base = name, base
+	return p
 }
 
-// name reads argument i as the name of a file.
-func (a *arguments) name(i int, ev *modern.Event) string {
-	s, whole := text(a.mem, a.arg[i])
-	if !whole {
-		ev.Truncated = true
-	}
-	return s
+func twoNamed(name, base, name2, base2 int) places {
+	p := named(name, base)
+	p.name2, p.base2 = name2, base2
+	return p
+}
+
+func (p places) withExtra(i int) places { p.extra = i; return p }
+
+func descriptor(fd int) places {
+	p := plain
+	p.fd = fd
+	return p
+}
+
+// address is of a call that is given the address at argument i, its length behind it, for the socket at argument 0.
+func address(i int) places {
+	p := descriptor(0)
+	p.address = i
+	return p
 }
 
 // table is what is traced on every machine; legacy is what only old ones have beside it.
 var table = append([]watched{
-	{"execve", unix.SYS_EXECVE, modern.Exec, func(a *arguments, ev *modern.Event) {
-		ev.Name = a.name(0, ev)
-	}},
-	{"execveat", unix.SYS_EXECVEAT, modern.Exec, func(a *arguments, ev *modern.Event) {
-		ev.Name = execName(int(int32(a.arg[0])), a.name(1, ev))
-	}},
-	{"openat", unix.SYS_OPENAT, modern.Open, func(a *arguments, ev *modern.Event) {
-		a.open(ev, int(int32(a.arg[0])), 1, a.arg[2], a.arg[3])
-	}},
-	{"openat2", unix.SYS_OPENAT2, modern.Open, func(a *arguments, ev *modern.Event) {
-		how, _ := openHow(a.mem, a.arg[2], a.arg[3]) // what cannot be read the kernel refuses, and is zero here
-		a.open(ev, int(int32(a.arg[0])), 1, how.Flags, how.Mode)
-		ev.Resolve = how.Resolve
-	}},
+	{name: "execve", nr: unix.SYS_EXECVE, kind: modern.Exec, where: named(0, nowhere)},
+	{name: "execveat", nr: unix.SYS_EXECVEAT, kind: modern.Exec, where: named(1, nowhere), more: execAt},
+	{name: "openat", nr: unix.SYS_OPENAT, kind: modern.Open, where: named(1, 0), more: openAt},
+	{name: "openat2", nr: unix.SYS_OPENAT2, kind: modern.Open, where: named(1, 0), more: openAt2},
+
+	{name: "clone", nr: unix.SYS_CLONE, kind: modern.Call, where: plain},
+	{name: "clone3", nr: unix.SYS_CLONE3, kind: modern.Call, where: plain, more: cloneFlags},
+
+	{name: "socket", nr: unix.SYS_SOCKET, kind: modern.Call, where: descriptor(result)},
+	{name: "connect", nr: unix.SYS_CONNECT, kind: modern.Call, where: address(1)},
+	{name: "bind", nr: unix.SYS_BIND, kind: modern.Call, where: address(1)},
+	{name: "accept", nr: unix.SYS_ACCEPT, kind: modern.Call, where: descriptor(result)},
+	{name: "accept4", nr: unix.SYS_ACCEPT4, kind: modern.Call, where: descriptor(result)},
+
+	{name: "dup", nr: unix.SYS_DUP, kind: modern.Call, where: descriptor(result), standard: true},
+	{name: "dup3", nr: unix.SYS_DUP3, kind: modern.Call, where: descriptor(result), standard: true},
+	{name: "fcntl", nr: unix.SYS_FCNTL, kind: modern.Call, where: descriptor(result), standard: true,
+		second: []uint32{unix.F_DUPFD, unix.F_DUPFD_CLOEXEC}},
+
+	{name: "unlinkat", nr: unix.SYS_UNLINKAT, kind: modern.Call, where: named(1, 0)},
+	{name: "mkdirat", nr: unix.SYS_MKDIRAT, kind: modern.Call, where: named(1, 0)},
+	{name: "fchmodat", nr: unix.SYS_FCHMODAT, kind: modern.Call, where: named(1, 0)},
+	{name: "fchmodat2", nr: unix.SYS_FCHMODAT2, kind: modern.Call, where: named(1, 0)},
+	{name: "fchmod", nr: unix.SYS_FCHMOD, kind: modern.Call, where: descriptor(0)},
+	{name: "renameat", nr: unix.SYS_RENAMEAT, kind: modern.Call, where: twoNamed(1, 0, 3, 2)},
+	{name: "renameat2", nr: unix.SYS_RENAMEAT2, kind: modern.Call, where: twoNamed(1, 0, 3, 2)},
+	{name: "linkat", nr: unix.SYS_LINKAT, kind: modern.Call, where: twoNamed(1, 0, 3, 2)},
+	{name: "symlinkat", nr: unix.SYS_SYMLINKAT, kind: modern.Call, where: twoNamed(0, nowhere, 2, 1)},
+	{name: "chdir", nr: unix.SYS_CHDIR, kind: modern.Call, where: plain},
+	{name: "fchdir", nr: unix.SYS_FCHDIR, kind: modern.Call, where: plain},
+
+	{name: "mount", nr: unix.SYS_MOUNT, kind: modern.Call, where: twoNamed(0, nowhere, 1, working).withExtra(2)},
+	{name: "umount2", nr: unix.SYS_UMOUNT2, kind: modern.Call, where: named(0, working)},
+	{name: "unshare", nr: unix.SYS_UNSHARE, kind: modern.Call, where: plain},
+	{name: "setns", nr: unix.SYS_SETNS, kind: modern.Call, where: descriptor(0)},
+	{name: "init_module", nr: unix.SYS_INIT_MODULE, kind: modern.Call, where: plain.withExtra(2)},
+	{name: "finit_module", nr: unix.SYS_FINIT_MODULE, kind: modern.Call, where: descriptor(0)},
+	{name: "delete_module", nr: unix.SYS_DELETE_MODULE, kind: modern.Call, where: named(0, nowhere)},
+	{name: "memfd_create", nr: unix.SYS_MEMFD_CREATE, kind: modern.Call, where: named(0, nowhere)},
+	{name: "bpf", nr: unix.SYS_BPF, kind: modern.Call, where: plain},
+	{name: "ptrace", nr: unix.SYS_PTRACE, kind: modern.Call, where: plain},
+
+	{name: "setuid", nr: unix.SYS_SETUID, kind: modern.Call, where: plain},
+	{name: "setgid", nr: unix.SYS_SETGID, kind: modern.Call, where: plain},
+	{name: "setreuid", nr: unix.SYS_SETREUID, kind: modern.Call, where: plain},
+	{name: "setregid", nr: unix.SYS_SETREGID, kind: modern.Call, where: plain},
+	{name: "setresuid", nr: unix.SYS_SETRESUID, kind: modern.Call, where: plain},
+	{name: "setresgid", nr: unix.SYS_SETRESGID, kind: modern.Call, where: plain},
 }, legacy...)
 
 // byNumber finds what is traced.
@@ -65,52 +122,3 @@ var byNumber = func() map[int]*watched {
 	}
 	return m
 }()
-
-// numbers are those of all that is traced.
-func numbers() []int {
-	var out []int
-	for _, c := range table {
-		out = append(out, c.nr)
-	}
-	return out
-}
-
-// open reads the arguments of a call that opens a file, whose name is argument i.
-func (a *arguments) open(ev *modern.Event, dirfd, i int, flags, mode uint64) {
-	ev.Name = a.name(i, ev)
-	ev.DirFD = dirfd
-	ev.Flags = int(uint32(flags))
-	ev.Perm = fs.FileMode(mode) & fs.ModePerm
-	if !path.IsAbs(ev.Name) {
-		ev.Dir = a.directory(dirfd)
-	}
-}
-
-// directory is where a relative name starts.
-func (a *arguments) directory(dirfd int) string {
-	if dirfd == unix.AT_FDCWD {
-		return linkOf(a.tid, "cwd")
-	}
-	return linkOf(a.tid, "fd", strconv.Itoa(dirfd))
-}
-
-// opened tells which file a call that succeeded has opened. That is the kernel's word, whatever the name was.
-func opened(tid int, ev *modern.Event) {
-	if ev.Ret < 0 {
-		return
-	}
-	fd := strconv.FormatInt(ev.Ret, 10)
-	ev.Path = linkOf(tid, "fd", fd)
-	var st unix.Stat_t
-	if unix.Stat(procPath(tid, "fd", fd), &st) == nil {
-		ev.Mode = st.Mode
-	}
-}
-
-// execName is what the kernel calls the file of an execveat(2), in fs/exec.c.
-func execName(dirfd int, name string) string {
-	if dirfd == unix.AT_FDCWD || strings.HasPrefix(name, "/") {
-		return name
-	}
-	return strings.TrimSuffix("/dev/fd/"+strconv.Itoa(dirfd)+"/"+name, "/")
-}

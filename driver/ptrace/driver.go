@@ -159,7 +159,7 @@ func (d *Driver) Read() (modern.Event, error) {
 		case m := <-d.events:
 			return d.unpack(m)
 		default:
-			return modern.Event{}, cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "the tracer is gone: %w", d.err)
+			return modern.Event{}, cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "the tracer is gone: %v", d.err) // not %w: io.EOF would be a good end
 		}
 	}
 }

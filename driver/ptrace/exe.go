@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -112,7 +113,7 @@ func inUpper(m mounted, exe string) (bool, error) {
 		return false, fmt.Errorf("%w: %s does not lie below its mount point %s", errLayer, exe, m.point)
 	}
 	// os.Root: what a container wrote into its upper directory must not lead out of it.
-	dir, err := os.OpenRoot(upper)
+	dir, err := openUpper(upper)
 	if err != nil {
 		return false, fmt.Errorf("%w: open its upper directory: %w", errLayer, err)
 	}
@@ -131,6 +132,26 @@ func inUpper(m mounted, exe string) (bool, error) {
 	return true, nil
 }
 
+// openUpper opens the directory that the mount's option names. What stands there has backslashes before commas and colons
+// in some kernels (6.18 has), as whoever mounted it had to write them, and has not in others.
+func openUpper(option string) (*os.Root, error) {
+	dir, err := os.OpenRoot(option)
+	plain := backslashes.ReplaceAllString(option, "$1")
+	if plain == option {
+		return dir, err
+	}
+	other, otherErr := os.OpenRoot(plain)
+	switch {
+	case err != nil:
+		return other, otherErr
+	case otherErr != nil:
+		return dir, nil
+	}
+	return nil, errors.Join(fmt.Errorf("both %q and %q exist", option, plain), dir.Close(), other.Close())
+}
+
+var backslashes = regexp.MustCompile(`\\(.)`)
+
 // writable says whether the process could change its own executable, by the rules of Falco's drivers (bpf/exec.h).
 func writable(s status, st *unix.Statx_t, m mounted) bool {
 	if st.Attributes&unix.STATX_ATTR_IMMUTABLE != 0 {
@@ -143,5 +164,5 @@ func writable(s status, st *unix.Statx_t, m mounted) bool {
 	case st.Mode&unix.S_IWOTH != 0, s.fsuid == int(st.Uid), s.fsgid == int(st.Gid) && st.Mode&unix.S_IWGRP != 0:
 		return true
 	}
-	return s.effective&(1<<unix.CAP_DAC_OVERRIDE|1<<unix.CAP_FOWNER) != 0
+	return s.caps.Effective&(1<<unix.CAP_DAC_OVERRIDE|1<<unix.CAP_FOWNER) != 0
 }

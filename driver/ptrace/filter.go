@@ -3,7 +3,6 @@
 package ptrace
 
 import (
-	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -19,11 +18,13 @@ const (
 const (
 	offsetNr   = 0
 	offsetArch = 4
+	// Both machines are little-endian: the lower half of an argument comes first.
+	offsetSecond = 24
 )
 
-// filter is the program that stops a thread at the system calls of those numbers and lets all others pass. It holds
-// nothing that kernels before 4.8 lack: only there does the entry of a call come before its seccomp stop.
-func filter(numbers []int) []unix.SockFilter {
+// filter is the program that stops a thread at those system calls and lets all others pass. It takes nothing that a
+// kernel from 4.8 on lacks; before that, the entry of a call came after its seccomp stop.
+func filter(calls []watched) []unix.SockFilter {
 	load := func(offset uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
 	}
@@ -43,8 +44,17 @@ func filter(numbers []int) []unix.SockFilter {
 		prog = append(prog, unless(unix.BPF_JSET, foreignBit, 1), ret(unix.SECCOMP_RET_TRACE|foreignCall))
 	}
 	// Each number has a return of its own: a jump reaches 255 instructions at most.
-	for _, nr := range slices.Sorted(slices.Values(numbers)) {
-		prog = append(prog, unless(unix.BPF_JEQ, uint32(nr), 1), ret(unix.SECCOMP_RET_TRACE|nativeCall))
+	trace := ret(unix.SECCOMP_RET_TRACE | nativeCall)
+	for _, c := range calls {
+		if c.second == nil {
+			prog = append(prog, unless(unix.BPF_JEQ, uint32(c.nr), 1), trace)
+			continue
+		}
+		prog = append(prog, unless(unix.BPF_JEQ, uint32(c.nr), uint8(2+2*len(c.second))), load(offsetSecond))
+		for _, value := range c.second {
+			prog = append(prog, unless(unix.BPF_JEQ, value, 1), trace)
+		}
+		prog = append(prog, ret(unix.SECCOMP_RET_ALLOW))
 	}
 	return append(prog, ret(unix.SECCOMP_RET_ALLOW))
 }

@@ -96,7 +96,7 @@ func Exec(args []string) error {
 	if unix.Gettid() != unix.Getpid() {
 		return errors.New("this is not the main thread, and another would not be traced")
 	}
-	if err := install(filter(numbers())); err != nil {
+	if err := install(filter(table)); err != nil {
 		return fmt.Errorf("install the filter: %w", err)
 	}
 	return fmt.Errorf("execute %s: %w", args[0], syscall.Exec(args[0], args[1:], os.Environ()))

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mews-farm/mews/driver/modern"
 )
 
 // Bounds of what is read of a process, in bytes. Those of argv and of the environment are the probe's, so that what is
@@ -23,13 +25,13 @@ const (
 
 // status is what /proc says of a thread and its process.
 type status struct {
-	comm       string
-	pid, tid   int
-	ppid, vpid int
-	uid, gid   int // real: what the kernel's helper gives to probes
-	fsuid      int
-	fsgid      int
-	effective  uint64 // capabilities
+	comm         string
+	pid, tid     int
+	ppid, vpid   int
+	uid, gid     int // effective, as Falco has it
+	fsuid, fsgid int
+	login, tty   int
+	caps         modern.Caps
 }
 
 func procPath(tid int, file ...string) string {
@@ -56,7 +58,32 @@ func readStatus(tid int) (status, error) {
 	if err != nil {
 		return status{}, err
 	}
-	return parseStatus(text, tid)
+	s, err := parseStatus(text, tid)
+	if err != nil {
+		return s, err
+	}
+	s.login, s.tty = -1, 0
+	// A kernel without CONFIG_AUDIT has no such file: there nobody has logged in.
+	if text, _, err := readProc(procPath(tid, "loginuid"), procMax); err == nil {
+		if id, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32); err == nil {
+			s.login = int(int32(id))
+		}
+	}
+	if text, _, err = readProc(procPath(tid, "stat"), procMax); err == nil {
+		s.tty = terminal(text)
+	}
+	return s, nil
+}
+
+// terminal is tty_nr of /proc/PID/stat. The name of the program, which stands before it, may hold blanks and brackets.
+func terminal(stat string) int {
+	words := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	const ttyNr = 4 // state, ppid, pgrp, session, tty_nr
+	if len(words) <= ttyNr {
+		return 0
+	}
+	tty, _ := strconv.Atoi(words[ttyNr])
+	return tty
 }
 
 var errStatus = errors.New("/proc/PID/status lacks what it has had since 4.1")
@@ -78,15 +105,19 @@ func parseStatus(text string, tid int) (status, error) {
 		case "PPid":
 			s.ppid, _ = strconv.Atoi(words[0])
 		case "Uid": // real, effective, saved, filesystem
-			s.uid, _ = strconv.Atoi(words[0])
+			s.uid, _ = strconv.Atoi(words[min(1, len(words)-1)])
 			s.fsuid, _ = strconv.Atoi(last)
 		case "Gid":
-			s.gid, _ = strconv.Atoi(words[0])
+			s.gid, _ = strconv.Atoi(words[min(1, len(words)-1)])
 			s.fsgid, _ = strconv.Atoi(last)
 		case "NStgid": // in each pid namespace, the innermost last
 			s.vpid, _ = strconv.Atoi(last)
 		case "CapEff":
-			s.effective, _ = strconv.ParseUint(words[0], 16, 64)
+			s.caps.Effective, _ = strconv.ParseUint(words[0], 16, 64)
+		case "CapPrm":
+			s.caps.Permitted, _ = strconv.ParseUint(words[0], 16, 64)
+		case "CapInh":
+			s.caps.Inheritable, _ = strconv.ParseUint(words[0], 16, 64)
 		}
 	}
 	if s.pid == 0 || s.vpid == 0 {

@@ -144,6 +144,9 @@ var deeds = map[string]func(args []string) error{
 	"thread-exec": deedThreadExec,
 	"nested":      deedNested,
 	"threads":     deedThreads,
+	"calls":       deedCalls,
+	"signals":     deedSignals,
+	"race":        deedRace,
 	"wait":        func([]string) error { _, err := io.Copy(io.Discard, os.Stdin); return err },
 }
 
@@ -196,10 +199,18 @@ func TestOpen(t *testing.T) {
 	comm := filepath.Base(self(t))
 	comm = comm[:min(len(comm), 15)]
 	e := execs[0]
+	own, err := readStatus(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := modern.Event{
 		Kind: modern.Exec, Syscall: "execve", PID: pid, TID: pid, PPID: ppid, VPID: e.VPID, Comm: comm, Name: self(t), Path: self(t),
 		Exe: modern.Exe{Ino: st.Ino, Writable: true}, Args: cmd.Args[len(cmd.Args)-4:], Env: cmd.Env,
-		Time: e.Time, Cgroup: e.Cgroup, CgroupPath: cgroupOf(os.Getpid()),
+		Login: own.login, TTY: own.tty, Caps: own.caps, Dir: wd, Time: e.Time, Cgroup: e.Cgroup, CgroupPath: cgroupOf(os.Getpid()),
 	}
 	want.Args = []string{self(t), deedWord, "open", file}
 	if fmt.Sprintf("%+v", e) != fmt.Sprintf("%+v", want) {
@@ -220,7 +231,7 @@ func TestOpen(t *testing.T) {
 			continue
 		}
 		g := all[0]
-		w.Kind, w.Time, w.PID, w.TID, w.PPID, w.VPID, w.Comm, w.Cgroup, w.CgroupPath = modern.Open, g.Time, pid, g.TID, ppid, e.VPID, comm, e.Cgroup, want.CgroupPath
+		w.Kind, w.Time, w.PID, w.TID, w.PPID, w.VPID, w.Comm, w.Cgroup, w.CgroupPath, w.Login, w.TTY = modern.Open, g.Time, pid, g.TID, ppid, e.VPID, comm, e.Cgroup, want.CgroupPath, own.login, own.tty
 		if fmt.Sprintf("%+v", g) != fmt.Sprintf("%+v", w) {
 			t.Errorf("got  %+v\nwant %+v", g, w)
 		}

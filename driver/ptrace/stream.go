@@ -43,5 +43,6 @@ const (
 	lostForeign = "32-bit system calls, which are not decoded"
 	lostRaced   = "arguments that changed during their system call"
 	lostLayer   = "executables whose layer is unknown"
+	lostSocket  = "sockets that the kernel did not show"
 	lostGone    = "events of processes that were gone before they were looked at"
 )

@@ -189,7 +189,7 @@ func (t *tracer) drain() error {
 // tracee that cannot go on was killed, which the next wait tells.
 func (t *tracer) handle(tid int, ws unix.WaitStatus) {
 	if ws.Exited() || ws.Signaled() {
-		t.ended(tid)
+		t.ended(tid, ws)
 		return
 	}
 	th := t.threads[tid]
@@ -200,7 +200,7 @@ func (t *tracer) handle(tid int, ws unix.WaitStatus) {
 	switch sig, event := ws.StopSignal(), int(ws)>>16; event {
 	case unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK, unix.PTRACE_EVENT_CLONE:
 		if child, err := unix.PtraceGetEventMsg(tid); err == nil {
-			t.forked(int(child), th.pid)
+			t.forked(int(child), th)
 		}
 		th.resume(0)
 	case unix.PTRACE_EVENT_EXEC:
@@ -219,7 +219,7 @@ func (t *tracer) handle(tid int, ws unix.WaitStatus) {
 		}
 	default:
 		if sig == syscallStop {
-			t.returned(th)
+			t.left(th)
 			sig = 0
 		}
 		th.resume(sig) // a signal on its way is delivered as it is
@@ -236,26 +236,17 @@ func (th *thread) resume(sig unix.Signal) {
 	_ = unix.PtraceCont(th.tid, int(sig))
 }
 
-// forked adds a new thread, and says so if it is a new process.
-func (t *tracer) forked(tid, origin int) {
+// forked adds a new thread, and says so if it is a new process. creator is nil where it was killed before it could tell.
+func (t *tracer) forked(tid int, creator *thread) {
 	th := t.threads[tid]
 	if th == nil {
 		th = &thread{tid: tid, pid: tid}
 		t.threads[tid] = th
-		s, err := readStatus(tid)
-		if err == nil {
+		if s, err := readStatus(tid); err == nil {
 			th.pid = s.pid
-		}
-		switch {
-		case err != nil:
+			t.born(s, creator)
+		} else {
 			t.lose(lostGone)
-		case s.pid == tid:
-			t.last[tid] = s
-			if t.emit {
-				ev := modern.Event{Origin: origin}
-				t.head(&ev, modern.Fork, s)
-				t.send(&ev)
-			}
 		}
 	}
 	if t.held[tid] {
@@ -264,8 +255,33 @@ func (t *tracer) forked(tid, origin int) {
 	}
 }
 
+// born tells of a new thread what the probe tells: that there is a process, if it is the first of one, and that the call
+// which made it has returned 0 to it.
+func (t *tracer) born(s status, creator *thread) {
+	if s.pid == s.tid {
+		t.last[s.pid] = s
+	}
+	if !t.emit {
+		return
+	}
+	if s.pid == s.tid {
+		ev := modern.Event{Origin: s.ppid}
+		if creator != nil {
+			ev.Origin = creator.pid
+		}
+		t.head(&ev, modern.Fork, s)
+		t.send(&ev)
+	}
+	if creator != nil && creator.call != nil {
+		ev := creator.call.event
+		t.head(&ev, modern.Call, s)
+		ev.Syscall = creator.call.def.name
+		t.send(&ev)
+	}
+}
+
 // ended forgets a thread, and says so if its process is over.
-func (t *tracer) ended(tid int) {
+func (t *tracer) ended(tid int, ws unix.WaitStatus) {
 	delete(t.held, tid)
 	th := t.threads[tid]
 	delete(t.threads, tid)
@@ -273,7 +289,7 @@ func (t *tracer) ended(tid int) {
 		s, ok := t.last[tid]
 		delete(t.last, tid)
 		if ok && t.emit {
-			var ev modern.Event
+			ev := modern.Event{Ret: int64(ws)}
 			t.head(&ev, modern.Exit, s)
 			t.send(&ev)
 		}
@@ -281,11 +297,7 @@ func (t *tracer) ended(tid int) {
 	// Whoever was killed in the middle of a fork will not tell of its child, which must not wait for that. If it was
 	// somebody else that ended, all that is lost is who called fork: the child's parent stands for it.
 	for child := range t.held {
-		origin := 0
-		if s, err := readStatus(child); err == nil {
-			origin = s.ppid
-		}
-		t.forked(child, origin)
+		t.forked(child, nil)
 	}
 }
 
@@ -315,7 +327,7 @@ func (t *tracer) executed(th *thread) {
 	ev := th.call.event
 	t.head(&ev, modern.Exec, s)
 	ev.Syscall = "execve" // every exec goes by that name, as with the probe
-	ev.Path = linkOf(s.tid, "exe")
+	ev.Path, ev.Dir = linkOf(s.tid, "exe"), linkOf(s.tid, "cwd")
 	if ev.Exe, err = exeOf(s, ev.Path); err != nil {
 		t.lose(lostLayer)
 	}
@@ -343,12 +355,13 @@ func (t *tracer) entered(th *thread) {
 		return // stopped by a filter that the traced made itself
 	}
 	c := &call{def: def, args: arguments{tid: th.tid, arg: args, mem: of(th.tid)}}
-	def.decode(&c.args, &c.event)
+	c.args.read(def, &c.event)
+	c.args.locate(def, &c.event)
 	th.call = c
 }
 
-// returned completes the event of a system call that has ended, and sends it.
-func (t *tracer) returned(th *thread) {
+// left completes the event of a system call that has ended, and sends it.
+func (t *tracer) left(th *thread) {
 	c := th.call
 	th.call = nil
 	if c == nil || c.done || !t.emit {
@@ -362,23 +375,41 @@ func (t *tracer) returned(th *thread) {
 		t.lose(lostGone)
 		return
 	}
+	ret = returned(ret)
+	if c.def.standard && (ret < 0 || ret > 2) {
+		return
+	}
 	s, err := readStatus(th.tid)
 	if err != nil {
 		t.lose(lostGone)
 		return
 	}
 	t.last[s.pid] = s
-	var again modern.Event
-	if c.def.decode(&c.args, &again); !reflect.DeepEqual(c.event, again) {
+	again := modern.Event{Dir: c.event.Dir, Dir2: c.event.Dir2}
+	if c.args.read(c.def, &again); !reflect.DeepEqual(c.event, again) {
 		t.lose(lostRaced) // what is told is what stood there at the entry
 	}
 	ev := c.event
 	t.head(&ev, c.def.kind, s)
-	ev.Syscall, ev.Ret = c.def.name, result(ret)
-	if ev.Kind == modern.Open {
-		opened(th.tid, &ev)
+	ev.Syscall, ev.Ret = c.def.name, ret
+	if err := describe(s, c.descriptor(ret), &ev); err != nil {
+		t.lose(lostSocket)
+	}
+	if ev.Syscall == "chdir" || ev.Syscall == "fchdir" {
+		ev.Dir = linkOf(th.tid, "cwd")
 	}
 	t.send(&ev)
+}
+
+// descriptor is what the call is about, below 0 if that is none. ret is what it returned.
+func (c *call) descriptor(ret int64) int {
+	switch fd := c.def.where.fd; {
+	case c.def.kind == modern.Open, fd == result:
+		return int(ret)
+	case fd >= 0:
+		return int(int32(c.args.arg[fd]))
+	}
+	return nowhere
 }
 
 // head completes what every event tells: when, and of whom.
@@ -386,6 +417,10 @@ func (t *tracer) head(ev *modern.Event, kind modern.Kind, s status) {
 	ev.Kind, ev.Time = kind, sinceBoot()
 	ev.PID, ev.TID, ev.PPID, ev.VPID = s.pid, s.tid, s.ppid, s.vpid
 	ev.UID, ev.GID, ev.Comm = s.uid, s.gid, s.comm
+	ev.Login, ev.TTY = s.login, s.tty
+	if kind != modern.Open {
+		ev.Caps = s.caps
+	}
 	ev.CgroupPath = cgroupOf(s.tid)
 	ev.Cgroup = t.cgroups.id(ev.CgroupPath)
 }
@@ -398,9 +433,9 @@ func sinceBoot() time.Duration {
 	return time.Duration(now.Nano())
 }
 
-// result is what the traced will see of what a call returned. A call that a signal interrupted and that may be made
+// returned is what the traced will see of what a call returned. A call that a signal interrupted and that may be made
 // again returns a number which never leaves the kernel (ERESTARTSYS to ERESTART_RESTARTBLOCK, 512 to 516).
-func result(ret int64) int64 {
+func returned(ret int64) int64 {
 	if ret <= -512 && ret >= -516 {
 		return -int64(unix.EINTR)
 	}

@@ -101,7 +101,7 @@ func (r *Request) promises(ctx context.Context) (out *kept, err error) {
 			err = WriteErr(rm)
 		}
 	}()
-	res, err := promise.Check(ctx, promise.Request{Kernel: r.Kernel, Root: r.Root.Dir, RootKey: r.Root.Key, Compiler: r.Compiler.Command,
+	res, err := promise.Check(ctx, promise.Request{Kernel: r.Kernel, Root: r.Root.Dir, RootKey: r.Root.Key, Compiler: r.Compiler.Command, Linker: r.linker(),
 		Scratch: scratch, Limits: r.Limits, Runner: r.Runner})
 	out = &kept{}
 	if res != nil {
@@ -117,6 +117,19 @@ func (r *Request) promises(ctx context.Context) (out *kept, err error) {
 	return out, nil
 }
 
+// linker is the one that make will use.
+func (r *Request) linker() string {
+	if r.lld() {
+		return "ld.lld-" + strconv.Itoa(r.Compiler.Major)
+	}
+	return r.Prefix() + "ld"
+}
+
+// lld reports whether LLVM's linker and tools are used: when the kernel's own build was linked by it, and clang is there.
+func (r *Request) lld() bool {
+	return r.Compiler.Family == "clang" && r.Kernel.Config.IsBuiltin("LD_IS_LLD")
+}
+
 // Variables are those of make that name other tools than the kernel's Makefile would take.
 func (b *Build) Variables() []string {
 	var out []string
@@ -130,9 +143,10 @@ func (b *Build) Variables() []string {
 		out = append(out, "CC="+b.Compiler.Command)
 	}
 	// LLVM=-19 says the same in one word, but only to kernels since 5.18.
-	if suffix := "-" + strconv.Itoa(b.Compiler.Major); b.Compiler.Family == "clang" && b.Kernel.Config.IsBuiltin("LD_IS_LLD") {
-		for _, tool := range []string{"LD=ld.lld", "AR=llvm-ar", "NM=llvm-nm", "OBJCOPY=llvm-objcopy", "STRIP=llvm-strip"} {
-			out = append(out, tool+suffix)
+	if b.lld() {
+		out = append(out, "LD="+b.linker())
+		for _, tool := range []string{"AR=llvm-ar", "NM=llvm-nm", "OBJCOPY=llvm-objcopy", "STRIP=llvm-strip"} {
+			out = append(out, tool+"-"+strconv.Itoa(b.Compiler.Major))
 		}
 	}
 	return out

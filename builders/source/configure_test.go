@@ -50,7 +50,7 @@ var _ = Describe("A checkout of falcosecurity/libs", Label("build", "net"), Orde
 	It("tells what it holds", func() {
 		Expect(libs.Layout).To(Equal(source.Libs))
 		Expect(libs.Variants).To(Equal([]product.Variant{product.KMod, product.EBPF, product.Modern}))
-		Expect(libs.API).To(Equal("8.0.0"))
+		Expect(libs.API).To(Equal("8.0.3"))
 		Expect(libs.Schema).To(MatchRegexp(`^\d+\.\d+\.\d+$`))
 	})
 
@@ -63,7 +63,7 @@ var _ = Describe("A checkout of falcosecurity/libs", Label("build", "net"), Orde
 		tree, err := source.Configure(ctx, c)
 		Expect(err).NotTo(HaveOccurred(), "%+v", err)
 		Expect(fmt.Sprintf("%s %s %s %s %s %v", tree.Layout, tree.Base(), tree.Device, tree.API, tree.Schema, tree.Variants)).
-			To(Equal("dkms falco-8.0.0+driver falco 8.0.0 " + libs.Schema + " [kmod ebpf]"))
+			To(Equal("dkms falco-8.0.0+driver falco 8.0.3 " + libs.Schema + " [kmod ebpf]"))
 		Expect(os.ReadDir(c.Scratch)).To(BeEmpty())
 
 		By("finding it when asked again")
@@ -91,7 +91,7 @@ var _ = Describe("A checkout of falcosecurity/libs", Label("build", "net"), Orde
 		Expect(a.File).To(Equal("falco.ko"))
 		Expect(a.Device).To(Equal("falco"))
 		Expect(a.DriverVersion).To(Equal("8.0.0+driver"))
-		Expect(a.APIVersion).To(Equal("8.0.0"))
+		Expect(a.APIVersion).To(Equal("8.0.3"))
 		text, err := os.ReadFile(a.Path)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(strings.Contains(string(text), "8.0.0+driver")).To(BeTrue())

@@ -55,7 +55,7 @@ func tarOf(t *testing.T, entries ...tar.Header) string {
 	for _, h := range entries {
 		text := h.Uname // the content rides in a field that nobody reads
 		h.Uname, h.Size = "", int64(len(text))
-		if h.Mode == 0 {
+		if h.Mode == 0 && h.Typeflag != tar.TypeXGlobalHeader {
 			h.Mode = 0o644
 		}
 		if err := w.WriteHeader(&h); err != nil {
@@ -111,6 +111,8 @@ func TestTheSameTreeIsTheSameSource(t *testing.T) {
 		"a tarball":                     tarOf(t, files("", dkmsTree)...),
 		"a tarball of a directory":      tarOf(t, files("./scap-1/", dkmsTree)...),
 		"with what version control has": write(t, "", git),
+		"a tarball of git archive": tarOf(t, append([]tar.Header{{Typeflag: tar.TypeXGlobalHeader, Name: "pax_global_header", PAXRecords: map[string]string{"comment": "e5c53d64"}}},
+			files("libs/", dkmsTree)...)...),
 	} {
 		if s := open(t, a, path); s.Digest != want.Digest {
 			t.Errorf("%s: digest %s, want %s", name, s.Digest, want.Digest)

@@ -71,6 +71,8 @@ func Tar(ctx context.Context, file string, r io.Reader, lim Limits, fn Visit) er
 			return Corrupt(file, fmt.Errorf("%q %w", h.Name, ErrLimit))
 		}
 		switch h.Typeflag {
+		case tar.TypeXGlobalHeader:
+			continue // not a file: git-archive writes the commit into one
 		case tar.TypeReg, tar.TypeDir, tar.TypeSymlink, tar.TypeLink:
 		default:
 			return Corrupt(file, fmt.Errorf("%q %w", h.Name, ErrSpecial))

@@ -37,8 +37,25 @@ func readDriverkit(ctx context.Context, path string, o Options, c *collector) er
 	if err != nil {
 		return unreadable(path, err)
 	}
+	return eachConfig(ctx, root, path, func(where, name string) error {
+		err := c.addConfig(ctx, where, name, o)
+		if err != nil && ours(err) {
+			return err
+		}
+		if err != nil {
+			c.skip(where, filepath.Base(name), err)
+			return nil
+		}
+		c.read++
+		return nil
+	})
+}
+
+// eachConfig calls do for every configuration of a tree, with its name relative to the tree's parent and in full. path is
+// what the user called the tree.
+func eachConfig(ctx context.Context, root, path string, do func(where, name string) error) error {
 	n := 0
-	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -55,16 +72,7 @@ func readDriverkit(ctx context.Context, path string, o Options, c *collector) er
 		if rerr != nil {
 			where = name
 		}
-		err = c.addConfig(ctx, where, name, o)
-		if err != nil && ours(err) {
-			return err
-		}
-		if err != nil {
-			c.skip(where, filepath.Base(name), err)
-			return nil
-		}
-		c.read++
-		return nil
+		return do(where, name)
 	})
 	if err != nil && !ours(err) {
 		return unreadable(path, err)
@@ -73,26 +81,32 @@ func readDriverkit(ctx context.Context, path string, o Options, c *collector) er
 }
 
 func (c *collector) addConfig(ctx context.Context, where, file string, o Options) error {
+	_, err := c.readConfig(ctx, where, file, o)
+	return err
+}
+
+// readConfig takes the kernel of a configuration, and returns all that it says.
+func (c *collector) readConfig(ctx context.Context, where, file string, o Options) (record, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return err
+		return record{}, err
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxYAML+1))
 	if err != nil {
-		return err
+		return record{}, err
 	}
 	if len(text) > maxYAML {
-		return fmt.Errorf("has more than the %d bytes a configuration may have", maxYAML)
+		return record{}, fmt.Errorf("has more than the %d bytes a configuration may have", maxYAML)
 	}
 	r, unknown, err := parseDriverkit(text)
 	if err != nil {
-		return err
+		return record{}, err
 	}
 	for _, k := range unknown {
 		c.note(fmt.Sprintf("%s:%d:%d", where, k.Line, k.Column), k.Value, "key not known"+nearest.Hint(k.Value, driverkitKeys))
 	}
-	return c.addRecord(ctx, where, r, file, o)
+	return r, c.addRecord(ctx, where, r, file, o)
 }
 
 // parseDriverkit reads a configuration, strict about types: 5.10 unquoted is a number, and not the release that it
@@ -108,7 +122,7 @@ func parseDriverkit(text []byte) (r record, unknown []*yaml.Node, err error) {
 	top := doc.Content[0].Content
 	scalars := map[string]*string{
 		"target": &r.target, "kernelrelease": &r.release, "kernelversion": &r.version,
-		"architecture": &r.arch, "kernelconfigdata": &r.config,
+		"architecture": &r.arch, "kernelconfigdata": &r.config, "driverversion": &r.wants.driverVersion,
 	}
 	var seen []string
 	for i := 0; i+1 < len(top); i += 2 {
@@ -126,6 +140,10 @@ func parseDriverkit(text []byte) (r record, unknown []*yaml.Node, err error) {
 			if r.headers, err = sequence(value); err != nil {
 				return record{}, nil, err
 			}
+		case key.Value == "output":
+			if err := output(value, &r.wants); err != nil {
+				return record{}, nil, err
+			}
 		case !slices.Contains(driverkitKeys, key.Value):
 			unknown = append(unknown, key)
 		}
@@ -141,6 +159,23 @@ func scalar(key string, n *yaml.Node, out *string) error {
 		return at(n, "%s must be a string", key)
 	}
 	*out = n.Value
+	return nil
+}
+
+// output reads the mapping of what is to be built to where it is to be written. Newer keys in it are not looked at.
+func output(n *yaml.Node, w *wants) error {
+	if n.Kind != yaml.MappingNode {
+		return at(n, "output must be a mapping")
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		out := map[string]*string{"module": &w.module, "probe": &w.probe}[n.Content[i].Value]
+		if out == nil {
+			continue
+		}
+		if err := scalar("output."+n.Content[i].Value, n.Content[i+1], out); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

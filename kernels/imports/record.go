@@ -25,6 +25,13 @@ type record struct {
 	arch    string   // amd64, arm64, or as the kernel has it; may be empty
 	headers []string // URLs
 	config  string   // the kernel's configuration in base64, of what is built from a vanilla tree
+	wants   wants
+}
+
+// wants is what a configuration asks to be built: of no matter to a catalogue.
+type wants struct {
+	driverVersion string // driverversion
+	module, probe string // output.module, output.probe: paths
 }
 
 var (

@@ -113,8 +113,8 @@ func offline(ctx context.Context, kernel string) (*parts.Workshop, *harness.Plan
 	return shop, plan, nil
 }
 
-// goBench is the figure of a Go benchmark in one of the packages: the processor seconds of 100 MB where it says so, else
-// the seconds of one operation.
+// goBench is the figure of a Go benchmark in one of the packages: the processor seconds of 100 MB, or of one operation,
+// where it says so, else the seconds of one operation.
 func goBench(ctx context.Context, pkg, bench string, f figure, rounds int) ([]figure, error) {
 	var values []float64
 	for range rounds {
@@ -134,11 +134,11 @@ func goBench(ctx context.Context, pkg, bench string, f figure, rounds int) ([]fi
 
 var (
 	perOp  = regexp.MustCompile(`\s([0-9.]+) ns/op`)
-	per100 = regexp.MustCompile(`\s([0-9.]+) cpu-s/100MB`)
+	perCPU = regexp.MustCompile(`\s([0-9.]+) cpu-s/(?:100MB|op)`)
 )
 
 func parseBench(out string) (float64, error) {
-	if m := per100.FindStringSubmatch(out); m != nil {
+	if m := perCPU.FindStringSubmatch(out); m != nil {
 		return strconv.ParseFloat(m[1], 64)
 	}
 	if m := perOp.FindStringSubmatch(out); m != nil {

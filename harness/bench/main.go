@@ -62,6 +62,7 @@ func measure(ctx context.Context, rounds int, cold bool) ([]figure, error) {
 	take(unpacking(ctx, rounds))
 	take(goBench(ctx, "./kernels/catalog", "^BenchmarkList100000$", figure{Name: "list 100,000 kernels", Unit: "s", Goal: 1, Reference: "limit", ReferenceValue: 1}, rounds))
 	take(goBench(ctx, "./kernels/internal/apt", "^BenchmarkRead$/^kernels$", figure{Name: "read the package indexes of an update, processor time for 100 MB decompressed", Unit: "s", Goal: 2, Reference: "limit", ReferenceValue: 2}, rounds))
+	take(goBench(ctx, "./scenarios/rules", "^BenchmarkMillionEvents$", figure{Name: "25 rules on 1,000,000 events that match nothing, processor time", Unit: "s", Goal: 1, Reference: "limit", ReferenceValue: 1}, rounds))
 	if cold {
 		take(coldRun(ctx))
 	}

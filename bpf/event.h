@@ -30,8 +30,8 @@ struct event_lens {
 	__u16 cgroup; /* exec: the cgroup in the default hierarchy; a path */
 	__u16 name2;  /* the second name, as of a rename; a string */
 	__u16 base2;  /* where the second name starts from; a path */
-	__u16 extra;  /* connect, bind: the address as the caller gave it; mount: the type; init_module: the parameters */
 	__u16 sock;   /* the socket of a descriptor; a struct endpoints */
+	__u16 extra;  /* connect, bind: the address as the caller gave it; mount: the type; init_module: the parameters */
 };
 
 /* Both ends of a socket as the kernel has them. Ports are in host order. */

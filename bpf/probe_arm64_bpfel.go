@@ -56,8 +56,8 @@ type ProbeEvent struct {
 		Cgroup uint16
 		Name2  uint16
 		Base2  uint16
-		Extra  uint16
 		Sock   uint16
+		Extra  uint16
 	}
 	Pad  uint16
 	Comm [16]uint8

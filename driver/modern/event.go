@@ -139,7 +139,7 @@ func Decode(b []byte) (Event, error) {
 	name, path, base := s.take(h.Len.Name), s.take(h.Len.Path), s.take(h.Len.Base)
 	args, env, cgroup := s.take(h.Len.Args), s.take(h.Len.Env), s.take(h.Len.Cgroup)
 	name2, base2 := s.take(h.Len.Name2), s.take(h.Len.Base2)
-	extra, sock := s.take(h.Len.Extra), s.take(h.Len.Sock)
+	sock, extra := s.take(h.Len.Sock), s.take(h.Len.Extra)
 	if s.short {
 		return Event{}, badRecord("its sections are longer than its %d bytes", len(b))
 	}

@@ -5,6 +5,7 @@ package modern
 import (
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -16,7 +17,7 @@ import (
 )
 
 // parts are the sections of a record.
-type parts struct{ name, path, base, args, env, cgroup, name2, base2, extra, sock string }
+type parts struct{ name, path, base, args, env, cgroup, name2, base2, sock, extra string }
 
 // record writes a record as the probe does.
 func record(t testing.TB, h bpf.ProbeEvent, p parts) []byte {
@@ -32,8 +33,11 @@ func record(t testing.TB, h bpf.ProbeEvent, p parts) []byte {
 		t.Fatal(err)
 	}
 	b = append(b, 0, 0, 0, 0)
-	return append(b, p.name+p.path+p.base+p.args+p.env+p.cgroup+p.name2+p.base2+p.extra+p.sock...)
+	return append(b, p.name+p.path+p.base+p.args+p.env+p.cgroup+p.name2+p.base2+p.sock+p.extra...)
 }
+
+// inet4 is a struct endpoints: a connection from 10.0.0.2:258 to 10.0.0.1:22.
+var inet4 = "\x02\x00\x01\x00\x06\x00\x02\x01\x16\x00\x00\x00" + "\x0a\x00\x00\x02" + strings.Repeat("\x00", 12) + "\x0a\x00\x00\x01" + strings.Repeat("\x00", 12+108)
 
 func comm(s string) (c [16]uint8) {
 	copy(c[:], s)
@@ -71,6 +75,17 @@ func TestDecode(t *testing.T) {
 		{"cut off", lost, parts{name: "nam", path: "shadow\x00etc\x00"},
 			Event{Kind: Open, Syscall: "openat2", Ret: 34, PID: 1, Truncated: true, Name: "nam", Path: "etc/shadow", DirFD: unix.AT_FDCWD,
 				Flags: unix.O_CLOEXEC, Perm: 0o600, Resolve: unix.RESOLVE_NO_SYMLINKS, Mode: unix.S_IFREG | 0o640}},
+		{"rename", bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_CALL, Nr: unix.SYS_RENAMEAT2, Args: [5]uint64{1, 2, 3, 4, 5}, Loginuid: 1<<32 - 1, Tty: 34816, Caps: [3]uint64{1, 2, 4}},
+			parts{name: "a\x00", base: "x\x00\x00", name2: "b\x00", base2: "y\x00\x00"},
+			Event{Kind: Call, Syscall: "renameat2", Raw: [5]uint64{1, 2, 3, 4, 5}, Login: -1, TTY: 34816, Caps: Caps{1, 2, 4}, Name: "a", Dir: "/x", Name2: "b", Dir2: "/y"}},
+		{"connect", bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_CALL, Nr: unix.SYS_CONNECT, Fmode: unix.S_IFSOCK},
+			parts{sock: inet4, extra: "\x02\x00\x00\x16\x0a\x00\x00\x01________"},
+			Event{Kind: Call, Syscall: "connect", Mode: unix.S_IFSOCK, Addr: &Endpoint{Family: unix.AF_INET, IP: netip.MustParseAddrPort("10.0.0.1:22")},
+				Sock: &Socket{Type: unix.SOCK_STREAM, Protocol: unix.IPPROTO_TCP, Local: Endpoint{Family: unix.AF_INET, IP: netip.MustParseAddrPort("10.0.0.2:258")},
+					Remote: Endpoint{Family: unix.AF_INET, IP: netip.MustParseAddrPort("10.0.0.1:22")}}}},
+		{"an abstract unix socket", bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_CALL, Nr: unix.SYS_BIND}, parts{extra: "\x01\x00\x00name"},
+			Event{Kind: Call, Syscall: "bind", Addr: &Endpoint{Family: unix.AF_UNIX, Path: "@name"}}},
+		{"half an address", bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_CALL, Nr: unix.SYS_BIND}, parts{extra: "\x02\x00\x00"}, Event{Kind: Call, Syscall: "bind"}},
 		{"fork", bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_FORK, Tgid: 9, Origin: 7, Ppid: 1}, parts{}, Event{Kind: Fork, PID: 9, Origin: 7, PPID: 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -95,6 +110,9 @@ func TestDecodeRefuses(t *testing.T) {
 		{"half a head", "shorter than its head", whole[:headSize-1]},
 		{"no room for its sections", "sections are longer", whole[:len(whole)-1]},
 		{"a driver of another schema", "schema 1", record(t, bpf.ProbeEvent{Schema: 1, Kind: bpf.ProbeEventKindEVENT_OPEN}, parts{})},
+		{"a call of nobody's", "system call 9999", record(t, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_CALL, Nr: 9999}, parts{})},
+		{"half a socket", "a socket of 151 bytes", record(t, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_CALL, Nr: unix.SYS_CONNECT}, parts{sock: inet4[:151]})},
+		{"a name longer than there is", "of 108 bytes", record(t, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_CALL, Nr: unix.SYS_CONNECT}, parts{sock: inet4[:10] + "\x6d" + inet4[11:]})},
 		{"no kind", "unknown kind 0", record(t, bpf.ProbeEvent{}, parts{})},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -109,6 +127,8 @@ func TestDecodeRefuses(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(record(f, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_EXEC}, parts{name: "n\x00", path: "p\x00\x00", args: "a\x00", env: "e=\x00", cgroup: "\x00"}))
 	f.Add(record(f, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_OPEN}, parts{name: "n", base: "b"}))
+	f.Add(record(f, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_CALL, Nr: unix.SYS_CONNECT}, parts{sock: inet4, extra: "\x0a\x00\x00\x16"}))
+	f.Add(record(f, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_CALL, Nr: unix.SYS_MOUNT}, parts{name: "n\x00", name2: "m\x00", extra: "t\x00"}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ev, err := Decode(b)
 		if err != nil {
@@ -117,7 +137,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		size := len(ev.Name) + len(ev.Path) + len(ev.Dir) + len(ev.CgroupPath)
+		size := len(ev.Name) + len(ev.Path) + len(ev.Dir) + len(ev.CgroupPath) + len(ev.Name2) + len(ev.Dir2) + len(ev.Extra)
 		for _, s := range append(ev.Args, ev.Env...) {
 			size += len(s)
 			if strings.Contains(s, "\x00") {

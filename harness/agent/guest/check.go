@@ -8,9 +8,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,6 +36,9 @@ var checkFields = []string{"evt.type", "proc.pid", "proc.ppid", "proc.name", "pr
 
 // checkWatch sees the known deed of [Agent.CheckEvents], and nothing else.
 func (a *Agent) checkWatch() consumer.Watch {
+	if a.probe != nil { // ours tells of every call that it is made for
+		return consumer.Watch{Name: checkName, Condition: "evt.type != procexit and proc.args contains " + checkWord, Fields: slices.Concat(checkFields, callFields)}
+	}
 	return consumer.Watch{
 		Name: checkName,
 		Condition: "(evt.type in (execve, execveat) and proc.args contains " + checkWord + ") or " +
@@ -46,9 +51,13 @@ func (a *Agent) checkDir() string { return filepath.Join(a.State, "check") }
 
 // checked is what the process of [Check] says that it did.
 type checked struct {
-	PID int `json:"pid"`
-	FD  int `json:"fd"`
+	PID   int    `json:"pid"`
+	FD    int    `json:"fd"`
+	Calls []call `json:"calls,omitempty"`
 }
+
+// envCalls tells the process of [Check] to make the calls of [doCalls] too, below the directory that it names.
+const envCalls = "MEWS_CHECK_CALLS"
 
 // Check is `mews-agent check WORD PATH`: it opens a file and says so.
 func Check(path string, stdout io.Writer) error {
@@ -56,7 +65,11 @@ func Check(path string, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("openat %s: %w", path, err)
 	}
-	return json.NewEncoder(stdout).Encode(checked{PID: os.Getpid(), FD: fd})
+	did := checked{PID: os.Getpid(), FD: fd}
+	if dir := os.Getenv(envCalls); dir != "" {
+		did.Calls = doCalls(dir)
+	}
+	return json.NewEncoder(stdout).Encode(did)
 }
 
 // CheckEvents lets a process do a known exec and a known openat, and puts what the consumer said of them
@@ -82,6 +95,9 @@ func (a *Agent) CheckEvents(ctx context.Context, _ *wire.Empty) (*wire.CheckEven
 	cmd := exec.CommandContext(ctx, selfPath, "check", checkWord, path)
 	env := scenarios.EnvID + "=" + id
 	cmd.Env = []string{"PATH=/usr/bin:/bin", env}
+	if a.probe != nil {
+		cmd.Env = append(cmd.Env, envCalls+"="+filepath.Join(callsDir, id))
+	}
 	var out, words bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &words
 	err = a.launch(ctx, cmd)
@@ -104,22 +120,42 @@ func (a *Agent) CheckEvents(ctx context.Context, _ *wire.Empty) (*wire.CheckEven
 		"proc.exe": selfPath, "proc.exepath": selfPath, "proc.args": "check " + checkWord + " " + path, "proc.env": env, "user.uid": "0",
 	}
 	reply := &wire.CheckEventsReply{}
-	reply.Fields = append(reply.Fields, compare("exec", find(matches, id, "execve"), process, map[string]string{"evt.type": "execve"})...)
-	reply.Fields = append(reply.Fields, compare("open", find(matches, id, "openat"), process,
-		map[string]string{"evt.type": "openat", "fd.name": path, "fd.num": strconv.Itoa(did.FD)})...)
+	reply.Fields = append(reply.Fields, compare("exec", closest(matches, id, call{Type: "execve", Fields: process}), process, map[string]string{"evt.type": "execve"})...)
+	open := call{Type: "openat", Fields: map[string]string{"evt.type": "openat", "fd.name": path, "fd.num": strconv.Itoa(did.FD)}}
+	reply.Fields = append(reply.Fields, compare("open", closest(matches, id, open), process, open.Fields)...)
+	for _, c := range did.Calls {
+		seen := closest(matches, id, c)
+		for _, field := range slices.Sorted(maps.Keys(c.Fields)) {
+			got, present := seen[field]
+			reply.Fields = append(reply.Fields, &wire.EventField{Event: c.Type, Field: field, Truth: c.Fields[field], Seen: wire.Text(got), Present: present})
+		}
+	}
 	return reply, nil
 }
 
-// find is the last of the matches that is of the known deed and of the system call: a consumer may report a
-// call both when it begins and when it ends, and only then knows all of it.
-func find(matches []consumer.Match, id, syscall string) map[string]string {
-	var found map[string]string
+// callsDir is below a prefix that the probe watches the writes of (modern.DefaultWrites).
+const callsDir = "/dev/shm"
+
+// closest is the match of the known deed that has most of the call's fields right: the runtime of the process makes calls of
+// its own, and a consumer may report a call both when it begins and when it ends, and only then know all of it.
+func closest(matches []consumer.Match, id string, c call) map[string]string {
+	var best map[string]string
+	most := -1
 	for _, m := range matches {
-		if m.Watch == checkName && m.Fields["evt.type"] == syscall && strings.Contains(m.Fields["proc.args"], id) {
-			found = m.Fields
+		if m.Watch != checkName || m.Fields["evt.type"] != c.Type || !strings.Contains(m.Fields["proc.args"], id) {
+			continue
+		}
+		right := 0
+		for field, want := range c.Fields {
+			if m.Fields[field] == want {
+				right++
+			}
+		}
+		if right > most {
+			best, most = m.Fields, right
 		}
 	}
-	return found
+	return best
 }
 
 // compare puts what was seen beside the truth, in the order of the watch's fields. The environment may hold more

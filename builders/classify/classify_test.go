@@ -67,6 +67,15 @@ func TestFacts(t *testing.T) {
 	}
 }
 
+// Of more errors than are kept, the first and those that tell the change of the API are kept.
+func TestDriftIsKept(t *testing.T) {
+	log := strings.Repeat("/b/a.c:3:1: error: x\n", 20) + "/b/a.c:9:1: error: implicit declaration of function 'fd_is_open'\n"
+	got := Log(strings.NewReader(log), Facts{}).Evidence
+	if len(got) > maxEvidence || got[0].Line != 3 || got[1].Line != 9 {
+		t.Errorf("%v", got)
+	}
+}
+
 // repeated yields text n times, without the room that a string of it would take.
 type repeated struct {
 	text string

@@ -124,7 +124,7 @@ var drift = regexp.MustCompile(`class_create|fd_is_open|implicit declaration of 
 var words = []string{
 	"rror", "No such file", "not found", "No space", "out of memory", "memory exhausted", "shared object", "Kernel ", "ymvers", "No rule",
 	"emulation", "esolve host", "Read-only", "denied", "shared libraries", "Exec format", "read_stack_limit",
-	"broken", "undefined", "GPL-incompatible", "namespace", "MODULE_LICENSE", "multiple definition", "Stop.", "Reader:",
+	"broken", "undefined", "GPL-incompatible", "namespace", "MODULE_LICENSE", "multiple definition", "Stop.",
 }
 
 // telling is a cheap look at a line before the expensive ones: nearly all of a long log is not telling.

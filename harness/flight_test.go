@@ -82,7 +82,7 @@ func (m *memory) last(stage string) results.Stage {
 var _ = Describe("a cell that is broken on purpose", Label("boot", "build", "net"), Ordered, ContinueOnFailure, func() {
 	var (
 		shop *parts.Workshop
-		plan func(ctx context.Context, kernel, driver string) *harness.Cell
+		plan func(ctx context.Context, profile, kernel, driver string) *harness.Cell
 		fly  func(ctx context.Context, c *harness.Cell, p harness.Parts, s machine.Starter, m *memory) error
 	)
 	BeforeAll(func(ctx SpecContext) {
@@ -96,9 +96,9 @@ var _ = Describe("a cell that is broken on purpose", Label("boot", "build", "net
 		shop, err = parts.Open(parts.Options{Matrix: m, Agent: agent, Warn: func(text string) { GinkgoWriter.Println("warning:", text) }})
 		Expect(err).NotTo(HaveOccurred())
 
-		plan = func(ctx context.Context, kernel, driver string) *harness.Cell {
+		plan = func(ctx context.Context, profile, kernel, driver string) *harness.Cell {
 			GinkgoHelper()
-			p, err := harness.MakePlan(ctx, m, harness.Selection{Profile: "quick", Kernels: []string{kernel}, Drivers: []string{driver}}, cat, shop)
+			p, err := harness.MakePlan(ctx, m, harness.Selection{Profile: profile, Kernels: []string{kernel}, Drivers: []string{driver}}, cat, shop)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(p.Cells).To(HaveLen(1))
 			Expect(p.Cells[0].Err).NotTo(HaveOccurred())
@@ -113,8 +113,8 @@ var _ = Describe("a cell that is broken on purpose", Label("boot", "build", "net
 		}
 	})
 
-	It("is told apart from one that is sound, scenario by scenario", func(ctx SpecContext) {
-		c := plan(ctx, "debian-6.1", "mews-modern")
+	DescribeTable("is told apart from one that is sound, scenario by scenario", func(ctx SpecContext, profile, driver string) {
+		c := plan(ctx, profile, "debian-6.1", driver)
 		sound := find(c, "openat2-read-sensitive")
 		// An attack that does nothing harmful must be RULE_SILENT, a twin that attacks RULE_FALSE_ALARM: were they
 		// not, the passes beside them would prove nothing.
@@ -130,10 +130,13 @@ var _ = Describe("a cell that is broken on purpose", Label("boot", "build", "net
 		Expect(m.scenarios[idle.Name].Finding).To(And(HaveField("State", cause.Fail), HaveField("Cause", cause.RuleSilent), HaveField("Fault", cause.FaultDriver)))
 		Expect(m.scenarios[loud.Name].Finding).To(And(HaveField("State", cause.Fail), HaveField("Cause", cause.RuleFalseAlarm)))
 		Expect(m.last(results.StageScenarios).State).To(Equal(cause.Fail), "the stage is as bad as its worst scenario")
-	})
+	},
+		Entry("by the probe", "quick", "mews-modern"),
+		Entry("by ptrace", "ptrace", "mews-ptrace"),
+	)
 
 	It("fails with VERMAGIC_MISMATCH when its module is of another kernel, in inspect and at load", func(ctx SpecContext) {
-		c := plan(ctx, "debian-6.1", "falco-kmod")
+		c := plan(ctx, "quick", "debian-6.1", "falco-kmod")
 		wrong := &otherVermagic{Workshop: shop, release: c.Resolved.Kernel.Release}
 		var m memory
 		Expect(fly(ctx, c, wrong, qemu.Starter{}, &m)).To(Succeed())
@@ -148,7 +151,7 @@ var _ = Describe("a cell that is broken on purpose", Label("boot", "build", "net
 	})
 
 	It("is an error of the infrastructure when its emulator is killed", func(ctx SpecContext) {
-		c := plan(ctx, "debian-5.10", "mews-modern")
+		c := plan(ctx, "quick", "debian-5.10", "mews-modern")
 		var m memory
 		s := &watched{}
 		m.started = func(stage string) {

@@ -35,8 +35,16 @@ func KeyOf(pkgs []kernels.Package) string {
 
 // Tree makes the build root of pkgs, the closure of [Tools]; packages that no build uses are left out.
 func (c *Cache) Tree(ctx context.Context, pkgs []kernels.Package) (*Root, error) {
-	pkgs = slices.DeleteFunc(slices.Clone(pkgs), func(p kernels.Package) bool { return !needed(p) })
-	k := KeyOf(pkgs)
+	return c.tree(ctx, KeyOf(pkgs), slices.DeleteFunc(slices.Clone(pkgs), func(p kernels.Package) bool { return !needed(p) }))
+}
+
+// Whole makes a root of pkgs for programs besides compilers and make, of which nothing is known that they do not use:
+// cmake is linked against libssl, bpftool against libcap2.
+func (c *Cache) Whole(ctx context.Context, pkgs []kernels.Package) (*Root, error) {
+	return c.tree(ctx, key("tree", pkgs), pkgs)
+}
+
+func (c *Cache) tree(ctx context.Context, k string, pkgs []kernels.Package) (*Root, error) {
 	dir, err := c.once(ctx, k, func(tmp string) error {
 		debs, err := c.fetch(ctx, pkgs)
 		if err != nil {

@@ -33,7 +33,7 @@ type Names struct {
 type Configuration struct {
 	Source   *Source
 	Names    Names
-	Root     *root.Root // with CMakeTools
+	Root     *root.Root // root.Cache.Whole of CMakeTools
 	Compiler string     // in the root's /usr/bin: gcc-12
 	Scratch  string     // a directory that exists
 	Limits   sandbox.Limits
@@ -139,11 +139,15 @@ func (c *Configuration) configure(ctx context.Context, dir string) (*Source, err
 	if err != nil {
 		return nil, err
 	}
-	if res.ExitCode != 0 {
+	switch {
+	case res.ExitCode == 0:
+		return c.collect(ctx, dir)
+	case res.ExitCode == 1 && strings.Contains(said.String(), "CMake Error"): // it read the checkout, and refuses it
 		e := cause.Errorf(cause.SourceUnusable, cause.FaultDriver, "%s: cmake of its driver directory: %s", s.Base(), res)
 		return nil, e.With(complaints(said.String())...)
 	}
-	return c.collect(ctx, dir)
+	e := cause.Errorf(cause.ToolchainBroken, cause.FaultToolchain, "%s: cmake: %s", s.Base(), res)
+	return nil, e.With(complaints(said.String())...)
 }
 
 // collect archives what cmake laid out: the module's tree in driver/src, the probe's in driver/bpf/src, or, before 2024,

@@ -58,7 +58,7 @@ var _ = Describe("A checkout of falcosecurity/libs", Label("build", "net"), Orde
 		r := f.Request(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-amd64", "bookworm", "sid")
 		c := source.Configuration{
 			Source: libs, Names: source.Names{Driver: "falco"}, Compiler: "gcc-12",
-			Root: f.Root(ctx, "bookworm", source.CMakeTools("gcc-12")...), Scratch: GinkgoT().TempDir(),
+			Root: f.Whole(ctx, "bookworm", source.CMakeTools("gcc-12")...), Scratch: GinkgoT().TempDir(),
 		}
 		tree, err := source.Configure(ctx, c)
 		Expect(err).NotTo(HaveOccurred(), "%+v", err)
@@ -106,7 +106,7 @@ var _ = Describe("A checkout of falcosecurity/libs", Label("build", "net"), Orde
 		broken, err := source.Open(ctx, f.Archive, dir, source.Options{})
 		Expect(err).NotTo(HaveOccurred())
 		_, err = source.Configure(ctx, source.Configuration{
-			Source: broken, Compiler: "gcc-12", Root: f.Root(ctx, "bookworm", source.CMakeTools("gcc-12")...), Scratch: GinkgoT().TempDir(),
+			Source: broken, Compiler: "gcc-12", Root: f.Whole(ctx, "bookworm", source.CMakeTools("gcc-12")...), Scratch: GinkgoT().TempDir(),
 		})
 		finding := cause.Of(err)
 		Expect(finding.Cause).To(Equal(cause.SourceUnusable))

@@ -123,6 +123,15 @@ func (f *Farm) Root(ctx context.Context, suite string, packages ...string) *root
 	return r
 }
 
+// Whole makes a root of a suite's packages that nothing is left out of.
+func (f *Farm) Whole(ctx context.Context, suite string, packages ...string) *root.Root {
+	pkgs, err := f.Debian.Closure(ctx, []string{suite, suite + "-security"}, packages...)
+	must(err)
+	r, err := f.Roots.Whole(ctx, pkgs)
+	must(err)
+	return r
+}
+
 // Empty makes an empty archive, so that nothing is remembered from before.
 func Empty() *archive.Archive {
 	a, err := archive.New(ginkgo.GinkgoT().TempDir())

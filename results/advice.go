@@ -59,6 +59,8 @@ var advice = map[cause.Cause]string{
 	cause.RuleFalseAlarm:      "the harmless twin fired the rule: look in alerts.jsonl for the field that misled it",
 	cause.ScenarioBroken:      "the attack or its twin could not do its deed in the guest: see agent.log",
 	cause.ConsumerBroken:      "the consumer did not start or died: see agent.log for its last words",
+	cause.ConsumerFailed:      "read the program's own words in the evidence: it saw the driver, and says that it fell short",
+	cause.ConsumerUnsupported: "nothing: the program says that this kernel lacks what the driver needs, and its words are in the evidence",
 	cause.VariantDisagreement: "two drivers saw the same attack on the same kernel differently: one of them is wrong",
 
 	cause.OverheadRegression: "compare with the baseline's run, metric by metric",

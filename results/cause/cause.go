@@ -91,9 +91,11 @@ const (
 
 	RuleSilent          Cause = "RULE_SILENT"
 	RuleFalseAlarm      Cause = "RULE_FALSE_ALARM"
-	SyscallMissing      Cause = "SYSCALL_MISSING" // the kernel answers ENOSYS to what a scenario needs
-	ScenarioBroken      Cause = "SCENARIO_BROKEN" // the attack or its twin could not do its deed
-	ConsumerBroken      Cause = "CONSUMER_BROKEN" // the consumer did not start, or died
+	SyscallMissing      Cause = "SYSCALL_MISSING"      // the kernel answers ENOSYS to what a scenario needs
+	ScenarioBroken      Cause = "SCENARIO_BROKEN"      // the attack or its twin could not do its deed
+	ConsumerBroken      Cause = "CONSUMER_BROKEN"      // the consumer did not start, or died
+	ConsumerFailed      Cause = "CONSUMER_FAILED"      // a program of the user's own judged the driver, and not well
+	ConsumerUnsupported Cause = "CONSUMER_UNSUPPORTED" // it found that the kernel lacks what the driver needs
 	VariantDisagreement Cause = "VARIANT_DISAGREEMENT"
 
 	OverheadRegression Cause = "OVERHEAD_REGRESSION"

@@ -31,36 +31,54 @@ func (t *Target) Name() string {
 }
 
 // Targets finds the kernels and the drivers of a grid: those of the profile, or without one of the whole matrix, as far as
-// sel narrows them; kernels that no entry of the matrix has are the catalogue's. A driver that mews carries is none of a
-// grid's: there is nothing to build of it for a kernel. A kernel that cannot be had carries its error. A selection
-// that comes to nothing is a [*UsageError].
+// sel narrows them; kernels that no entry of the matrix has are the catalogue's. A kernel that cannot be had carries its
+// error. A selection that comes to nothing is a [*UsageError].
 func Targets(ctx context.Context, m *matrix.Matrix, sel Selection, r Resolver) ([]*Target, []matrix.Driver, error) {
-	for _, g := range slices.Concat(sel.Kernels, sel.Drivers) {
+	for _, g := range sel.Kernels {
 		if _, err := path.Match(g, ""); err != nil {
 			return nil, nil, usagef("%q is not a pattern (shell globs: * ? [a-z])", g)
 		}
 	}
-	prof := matrix.Profile{Name: "(the whole matrix)"}
-	if sel.Profile != "" {
-		var err error
-		if prof, err = profile(m, sel); err != nil {
-			return nil, nil, err
-		}
-	} else {
-		for _, e := range m.Kernels {
-			prof.Kernels = append(prof.Kernels, e.Key)
-		}
-		for _, e := range m.Drivers {
-			prof.Drivers = append(prof.Drivers, e.Key)
-		}
-	}
-	drivers, err := pickDrivers(m, prof, sel.Drivers)
+	drivers, err := Drivers(m, sel)
 	if err != nil {
 		return nil, nil, err
 	}
-	drivers = slices.DeleteFunc(drivers, func(d matrix.Driver) bool { return d.Source.Builtin.V != "" })
+	prof, err := gridProfile(m, sel)
+	if err != nil {
+		return nil, nil, err
+	}
 	targets, err := findTargets(ctx, m, prof, sel, r)
 	return targets, drivers, err
+}
+
+// Drivers finds the drivers of a grid. One that mews carries is none of a grid's: there is nothing to build of it for a kernel.
+func Drivers(m *matrix.Matrix, sel Selection) ([]matrix.Driver, error) {
+	for _, g := range sel.Drivers {
+		if _, err := path.Match(g, ""); err != nil {
+			return nil, usagef("%q is not a pattern (shell globs: * ? [a-z])", g)
+		}
+	}
+	prof, err := gridProfile(m, sel)
+	if err != nil {
+		return nil, err
+	}
+	drivers, err := pickDrivers(m, prof, sel.Drivers)
+	return slices.DeleteFunc(drivers, func(d matrix.Driver) bool { return d.Source.Builtin.V != "" }), err
+}
+
+// gridProfile is the profile that sel names, or one of all that the matrix has.
+func gridProfile(m *matrix.Matrix, sel Selection) (matrix.Profile, error) {
+	if sel.Profile != "" {
+		return profile(m, sel)
+	}
+	prof := matrix.Profile{Name: "(the whole matrix)"}
+	for _, e := range m.Kernels {
+		prof.Kernels = append(prof.Kernels, e.Key)
+	}
+	for _, e := range m.Drivers {
+		prof.Drivers = append(prof.Drivers, e.Key)
+	}
+	return prof, nil
 }
 
 func findTargets(ctx context.Context, m *matrix.Matrix, prof matrix.Profile, sel Selection, r Resolver) ([]*Target, error) {

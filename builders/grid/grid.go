@@ -7,6 +7,7 @@ package grid
 import (
 	"context"
 	"regexp"
+	"strings"
 
 	"github.com/mews-farm/mews/builders/product"
 	"github.com/mews-farm/mews/kernels"
@@ -50,6 +51,9 @@ func Cells(ks []*Kernel, ds []*Driver, compilers []string) []*Cell {
 	for _, k := range ks {
 		for _, d := range ds {
 			for _, c := range compilers {
+				if d.Variant == product.EBPF && strings.HasPrefix(c, "gcc") {
+					continue // no gcc that Debian has makes eBPF of the kernel's headers
+				}
 				cell := &Cell{Kernel: k, Driver: d, Compiler: c}
 				cell.ID = cell.id()
 				out = append(out, cell)

@@ -140,16 +140,14 @@ func (r *run) resolve(ctx context.Context, res *Result) {
 
 // known is what is known of a cell before anything is tried.
 func (c *Cell) known() error {
-	if c.Kernel.Err != nil {
-		return c.Kernel.Err
-	}
-	if c.Driver.Err != nil {
-		return c.Driver.Err
-	}
+	// What cannot exist is no trouble of a mirror's.
 	if no := Impossible(c.Kernel, c.Driver); no != nil {
 		return no
 	}
-	return nil
+	if c.Kernel.Err != nil {
+		return c.Kernel.Err
+	}
+	return c.Driver.Err
 }
 
 // build builds a cell.

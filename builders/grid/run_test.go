@@ -290,7 +290,7 @@ func TestTroubles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"error HEADERS_MISSING", "unsupported VARIANT_GONE", "error MIRROR_UNREACHABLE", "error MIRROR_UNREACHABLE", "pass ", "unsupported VARIANT_GONE"}
+	want := []string{"error HEADERS_MISSING", "unsupported VARIANT_GONE", "error MIRROR_UNREACHABLE", "unsupported VARIANT_GONE", "pass ", "unsupported VARIANT_GONE"}
 	for i, r := range rs {
 		if got := fmt.Sprintf("%s %s", r.State, r.Cause); got != want[i] {
 			t.Errorf("%s: %s, want %s", r.ID, got, want[i])
@@ -459,6 +459,14 @@ func TestCells(t *testing.T) {
 		if c.ID != want || results.CheckID(c.ID) != nil {
 			t.Errorf("%s, want %s", c.ID, want)
 		}
+	}
+}
+
+// A probe is compiled by a clang.
+func TestCompilersOfAProbe(t *testing.T) {
+	cells := Cells([]*Kernel{kernel("6.1.0-1")}, []*Driver{driver("p", product.EBPF)}, []string{"gcc-12", "clang-14"})
+	if len(cells) != 1 || cells[0].Compiler != "clang-14" {
+		t.Errorf("%d cells", len(cells))
 	}
 }
 

@@ -157,7 +157,7 @@ func (r *Result) name() string {
 }
 
 // maxLead is how many lines of evidence a table shows; the record has them all.
-const maxLead = 4
+const maxLead = 8
 
 func (r *Result) lead() []string {
 	var out []string

@@ -57,7 +57,7 @@ func everything() []*Result {
 		case ks[1]:
 			r.LogPath = "/archive/12/34"
 			r.end(StageBuild, cause.Failf(cause.CompileError, cause.FaultDriver, "main.c does not compile").
-				With(cause.Evidence{File: "build.log", Line: 7, Text: "main.c:12: error: \x1b[31mtoo few | arguments to `class_create`"}).With(cause.Text("2", "3", "4", "5")...))
+				With(cause.Evidence{File: "build.log", Line: 7, Text: "main.c:12: error: \x1b[31mtoo few | arguments to `class_create`"}).With(cause.Text("2", "3", "4", "5", "6", "7", "8")...))
 		case ks[2]:
 			r.end(StageResolve, cause.Errorf(cause.HeadersMissing, cause.FaultKernel, "no headers").With(cause.Text("linux-headers-6.16.3 is not in trixie")...).Advise("pick another"))
 		}

@@ -29,6 +29,7 @@ import (
 // buildFlags are those of build and of build import.
 type buildFlags struct {
 	file, profile string
+	arch          string // "": as a configuration says
 	offline       bool
 	kernels       []string
 	drivers       []string
@@ -79,11 +80,13 @@ Exit codes: 0 all was built; 1 a driver does not fit a kernel; 3 something could
 				if len(f.sources) > 0 && len(f.drivers) == 0 {
 					drivers = nil // what is on disk alone
 				}
-				return &ground{kernels: fd.Kernels(targets), drivers: fd.Drivers(ctx, drivers, f.sources)}, nil
+				return &ground{kernels: fd.Kernels(ctx, targets), drivers: fd.Drivers(ctx, drivers, f.sources, "")}, nil
 			})
 		},
 	}
 	f.add(c)
+	c.AddCommand(newBuildImport(s))
+	c.Flags().StringVar(&f.arch, "arch", "x86_64", "the architecture of the kernels: x86_64 or aarch64, which the catalogue must have")
 	c.Flags().StringVar(&f.profile, "profile", "", "only the kernels and drivers of this profile")
 	c.Flags().StringSliceVar(&f.kernels, "kernel", nil, "kernels that match: `[distro:]release`, with globs, or a name of the matrix")
 	return c
@@ -110,6 +113,9 @@ func (f *buildFlags) check(c *cobra.Command) error {
 		return err
 	}
 	if err := oneOf("builder", f.builder, docker.Builders); err != nil {
+		return err
+	}
+	if err := oneOf("arch", f.arch, []string{"", "x86_64", "aarch64"}); err != nil {
 		return err
 	}
 	if f.jobs < 1 {
@@ -163,7 +169,7 @@ func (f *buildFlags) build(ctx context.Context, view live.View, find func(contex
 	if err != nil {
 		return nil, err
 	}
-	shop, err := parts.Open(parts.Options{Matrix: m, Offline: f.offline, Warn: view.Warn})
+	shop, err := parts.Open(parts.Options{Matrix: m, Offline: f.offline, Warn: view.Warn, Arch: f.arch})
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +225,7 @@ func (f *buildFlags) named(fd *parts.Foundry) ([]string, error) {
 	if len(f.compilers) == 0 {
 		return nil, nil
 	}
-	known := fd.Compilers("")
+	known := fd.Compilers(f.arch)
 	if slices.Equal(f.compilers, []string{"all"}) {
 		return known, nil
 	}

@@ -58,6 +58,17 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits": exits,
 			"seed":  seed,
+			// A name that no archive of scripts could hold: badname DIR.
+			"badname": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 1 {
+					ts.Fatalf("usage: badname DIR")
+				}
+				dir := ts.MkAbs(args[0])
+				ts.Check(os.MkdirAll(dir, 0o755))
+				for _, name := range []string{"dkms.conf", "Makefile", "x\xff.c"} {
+					ts.Check(os.WriteFile(filepath.Join(dir, name), []byte("PACKAGE_NAME=x\nPACKAGE_VERSION=1\n"), 0o644))
+				}
+			},
 		},
 	})
 }

@@ -3,11 +3,14 @@
 package parts
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -27,6 +30,7 @@ import (
 	"github.com/mews-farm/mews/harness"
 	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/kernels"
+	"github.com/mews-farm/mews/kernels/debian"
 	"github.com/mews-farm/mews/results/cause"
 )
 
@@ -45,21 +49,58 @@ var _ grid.Builder = (*Foundry)(nil)
 
 // Kernels are the kernels of a grid. One whose image cannot be had, and whose headers can, is built for all the same; and
 // one whose headers no index held has its own verdict.
-func (f *Foundry) Kernels(targets []*harness.Target) []*grid.Kernel {
+func (f *Foundry) Kernels(ctx context.Context, targets []*harness.Target) []*grid.Kernel {
 	var out []*grid.Kernel
 	for _, t := range targets {
-		k := &grid.Kernel{Name: t.Name(), Resolved: t.Resolved, Policies: t.Policies, Err: t.Err}
-		if r := t.Resolved; r != nil && (len(r.Headers) > 0 || len(r.HeadersMissing) > 0) {
-			k.Err = nil
-		}
-		out = append(out, k)
+		out = append(out, f.kernel(ctx, t.Name(), t.Found))
 	}
 	return out
 }
 
+func (f *Foundry) kernel(ctx context.Context, name string, found harness.Found) *grid.Kernel {
+	k := &grid.Kernel{Name: name, Resolved: found.Resolved, Policies: found.Policies, Err: found.Err}
+	r := found.Resolved
+	if r == nil || len(r.Headers) == 0 && len(r.HeadersMissing) == 0 {
+		return k
+	}
+	k.Resolved, k.Err = f.Shop.cross(ctx, r)
+	if k.Err != nil {
+		k.Resolved = r
+	}
+	return k
+}
+
+// hostArch is the architecture of the machine that builds, as records have it.
+var hostArch = map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
+
+// cross gives a kernel of Debian headers whose programs run here.
+func (w *Workshop) cross(ctx context.Context, r *kernels.Resolved) (*kernels.Resolved, error) {
+	if r.Kernel.Distro != "debian" || r.Kernel.Arch == hostArch || len(r.Headers) == 0 {
+		return r, nil
+	}
+	base, _, _ := strings.Cut(r.Suite, "-")
+	suites := []string{r.Suite}
+	if base != r.Suite {
+		suites = append(suites, base)
+	}
+	return remembered(ctx, w.index, "cross", suites, []any{r}, func() (*kernels.Resolved, error) {
+		o := debianOptions(w.Matrix.Sources.Debian)
+		o.Archive, o.Offline, o.Warn, o.Arch = w.Archive, w.Sources.Offline, w.Sources.Warn, debianArch[r.Kernel.Arch]
+		own, err := debian.New(o)
+		if err != nil {
+			return nil, err
+		}
+		return own.Cross(ctx, w.Debian, suites, r)
+	})
+}
+
+// debianArch is Debian's name of an architecture.
+var debianArch = map[string]string{"x86_64": "amd64", "aarch64": "arm64"}
+
 // Drivers are the drivers of a grid: those of the matrix, and of each source at paths (a directory, a tarball or a package)
-// the variants that it holds. A source that cannot be had, or holds no driver, is an error of its own cells.
-func (f *Foundry) Drivers(ctx context.Context, ds []matrix.Driver, paths []string) []*grid.Driver {
+// the variants that it holds; version is that of one that does not tell, and may be empty. A source that cannot be had, or
+// holds no driver, is an error of its own cells.
+func (f *Foundry) Drivers(ctx context.Context, ds []matrix.Driver, paths []string, version string) []*grid.Driver {
 	found := make([][]*grid.Driver, len(ds)+len(paths))
 	var g errgroup.Group
 	for i, d := range ds {
@@ -71,7 +112,7 @@ func (f *Foundry) Drivers(ctx context.Context, ds []matrix.Driver, paths []strin
 	}
 	for i, path := range paths {
 		g.Go(func() error {
-			src, err := source.Open(ctx, f.Shop.Archive, path, source.Options{})
+			src, err := f.open(ctx, path, version)
 			found[len(ds)+i] = f.adHoc(path, src, err)
 			return nil
 		})
@@ -90,8 +131,37 @@ func (f *Foundry) packaged(ctx context.Context, d matrix.Driver) (*source.Source
 	if err != nil {
 		return nil, err
 	}
-	return source.Open(ctx, f.Shop.Archive, deb, source.Options{})
+	return f.open(ctx, deb, "")
 }
+
+// open archives a source, and lays a checkout of libs out as its own cmake does.
+func (f *Foundry) open(ctx context.Context, path, version string) (*source.Source, error) {
+	src, err := source.Open(ctx, f.Shop.Archive, path, source.Options{Version: version})
+	if err != nil || src.Layout != source.Libs {
+		return src, err
+	}
+	ch, err := f.Images.Named(configureCompiler, images.Want{})
+	if err != nil {
+		return nil, err
+	}
+	pkgs, err := f.Shop.index.Closure(ctx, ch.Image.Suites, source.CMakeTools(ch.Compiler.Command)...)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := f.Shop.Roots.Tree(ctx, pkgs)
+	if err != nil {
+		return nil, err
+	}
+	scratch, err := os.MkdirTemp("", "mews-configure-")
+	if err != nil {
+		return nil, kbuild.WriteErr(err)
+	}
+	defer os.RemoveAll(scratch)
+	return source.Configure(ctx, source.Configuration{Source: src, Root: tree, Compiler: ch.Compiler.Command, Scratch: scratch, Runner: f.Runner})
+}
+
+// configureCompiler is the compiler that cmake is told of. Nothing is compiled while a checkout is configured.
+const configureCompiler = "gcc-12"
 
 func (f *Foundry) driver(name string, v product.Variant, src *source.Source, err error) *grid.Driver {
 	d := &grid.Driver{Name: name, Variant: v, Err: err}
@@ -136,7 +206,7 @@ func plainName(s string) string {
 		}
 		return '_'
 	}, s)
-	return "s" + strings.ReplaceAll("-"+strings.TrimLeft(s, "._+~-"), "..", "__")
+	return cmp.Or(strings.ReplaceAll(s, "..", "__"), "source")
 }
 
 // chosen is the compiler of a cell, and the root that has it.

@@ -16,6 +16,7 @@ import (
 type Options struct {
 	Matrix  *matrix.Matrix
 	Agent   string       // the agent's binary; needed for an initramfs only
+	Arch    string       // of the kernels that are looked for; "": x86_64
 	Offline bool         // use the archive alone
 	Warn    func(string) // must show its text to the user; called from several goroutines
 }
@@ -26,7 +27,7 @@ func Open(o Options) (*Workshop, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Workshop{Matrix: o.Matrix, Dir: filepath.Dir(archived), Agent: o.Agent}
+	w := &Workshop{Matrix: o.Matrix, Dir: filepath.Dir(archived), Agent: o.Agent, Arch: o.Arch}
 	if w.Archive, err = archive.New(archived); err != nil {
 		return nil, err
 	}

@@ -30,6 +30,7 @@ type Workshop struct {
 	Roots   *root.Cache
 	Dir     string // for initramfs
 	Agent   string // the agent's binary
+	Arch    string // of kernels; "": x86_64
 
 	fetchers fetchers
 	index    *index

@@ -21,11 +21,16 @@ import (
 
 var _ harness.Resolver = (*Workshop)(nil)
 
+// matrixArch is the architecture that the matrix's suites are read for, and that guests have.
+const matrixArch = "x86_64"
+
+func (w *Workshop) arch() string { return cmp.Or(w.Arch, matrixArch) }
+
 // Kernels implements harness.Resolver: Debian's suites are read afresh, so that the newest is the newest; of every
 // other distro the catalogue says what there is.
 func (w *Workshop) Kernels(ctx context.Context, e matrix.Kernel, latest int) ([]harness.Found, error) {
-	if e.Distro.V != "debian" {
-		return w.fromCatalog(ctx, e.Distro.V+":"+e.Match.V, latest)
+	if e.Distro.V != "debian" || w.arch() != matrixArch {
+		return w.fromCatalog(ctx, e.Distro.V+":"+e.Match.V, w.arch(), latest)
 	}
 	resolved, err := w.index.Resolve(ctx, matrix.Values(e.Suites), e.Match.V, latest)
 	if err != nil {
@@ -40,7 +45,7 @@ func (w *Workshop) Kernels(ctx context.Context, e matrix.Kernel, latest int) ([]
 
 // Named implements harness.Resolver.
 func (w *Workshop) Named(ctx context.Context, selector string) ([]harness.Found, error) {
-	return w.fromCatalog(ctx, selector, 0)
+	return w.fromCatalog(ctx, selector, w.arch(), 0)
 }
 
 // Find implements harness.Resolver.
@@ -51,7 +56,7 @@ func (w *Workshop) Find(ctx context.Context, suites []string, name string) (kern
 // maxNamed bounds what one selector can ask for: a glob over the whole catalogue is a mistake, not a matrix.
 const maxNamed = 500
 
-func (w *Workshop) fromCatalog(ctx context.Context, selector string, latest int) ([]harness.Found, error) {
+func (w *Workshop) fromCatalog(ctx context.Context, selector, arch string, latest int) ([]harness.Found, error) {
 	path, err := catalog.DefaultPath()
 	if err != nil {
 		return nil, err
@@ -61,7 +66,7 @@ func (w *Workshop) fromCatalog(ctx context.Context, selector string, latest int)
 		return nil, err
 	}
 	defer cat.Close()
-	list, err := cat.List(ctx, catalog.Filter{Match: selector, Arch: "x86_64"})
+	list, err := cat.List(ctx, catalog.Filter{Match: selector, Arch: arch})
 	if err != nil {
 		return nil, err
 	}

@@ -17,10 +17,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
-	"github.com/docker/docker/errdefs"
 	"github.com/docker/go-connections/nat"
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
@@ -32,7 +32,10 @@ import (
 )
 
 // motoImage is the repository of the image that the tests make; its tag is the digest of its packages.
-const motoImage = "mews-test-moto-2"
+const motoImage = "mews-test-moto"
+
+// noAuthActions is how many requests moto answers before it checks who asks: all, until it is told to.
+const noAuthActions = 1 << 30
 
 // motoPort is where moto_server listens inside its container.
 const motoPort = nat.Port("5000/tcp")

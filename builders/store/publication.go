@@ -182,10 +182,13 @@ func (p *publication) whole(ctx context.Context, had *Sidecar, there archive.Dig
 	return err == nil && d == there, nil
 }
 
-// provenance writes the statement about an artifact; where there is none any more, that about the former goes after the sidecar.
+// provenance writes the statement about an artifact. Where there is none any more, that about the former goes.
 func (p *publication) provenance(ctx context.Context, st *step) error {
-	if st.sidecar == nil || st.Artifact == nil {
+	if st.sidecar == nil {
 		return nil
+	}
+	if st.Artifact == nil {
+		return p.b.remove(ctx, st.Key.provenance())
 	}
 	text, err := encode(statement(st.sidecar, st.Finished))
 	if err != nil {
@@ -203,13 +206,8 @@ func (p *publication) beside(ctx context.Context, st *step) error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.write(ctx, st.Key.sidecar(), kindJSON, text, condition{}); err != nil {
-		return err
-	}
-	if st.replace && st.Artifact == nil {
-		return p.b.remove(ctx, st.Key.provenance())
-	}
-	return nil
+	_, err = p.write(ctx, st.Key.sidecar(), kindJSON, text, condition{})
+	return err
 }
 
 // artifact puts the artifact where none is. If another publisher was faster with other content, the sidecar is made to tell of

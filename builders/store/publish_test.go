@@ -3,13 +3,17 @@
 package store
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/mews-farm/mews/builders/product"
 	"github.com/mews-farm/mews/kernels/archive"
 	"github.com/mews-farm/mews/results/cause"
 )
@@ -184,5 +188,99 @@ func TestLinksLeadNowhere(t *testing.T) {
 	}
 	if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
 		t.Errorf("outside: %v, %v", left, err)
+	}
+}
+
+// Publishers at the same time lose nothing of each other, and of two that publish other content under one name one is told.
+func TestPublishersAtOnce(t *testing.T) {
+	s, dir := opened(t), t.TempDir()
+	var all sync.WaitGroup
+	errs := make([]error, 8)
+	for i := range errs {
+		all.Go(func() {
+			mine, err := Open(t.Context(), s.String())
+			if err == nil {
+				k := key("1.0", fmt.Sprintf("debian_6.1.%d-1-amd64_1", i), product.KMod)
+				_, err = mine.Publish(t.Context(), []Entry{built(dir, k, "module "+k.Path())}, Options{})
+			}
+			errs[i] = err
+		})
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	clean(t, s, len(errs))
+}
+
+// slow lets somebody else publish before its own artifact, or what else suffix says, is put.
+type slow struct {
+	backend
+	suffix string
+	other  func()
+}
+
+func (b *slow) put(ctx context.Context, name string, c content, only condition) (string, error) {
+	if strings.HasSuffix(name, b.suffix) && b.other != nil {
+		other := b.other
+		b.other = nil
+		other()
+	}
+	return b.backend.put(ctx, name, c, only)
+}
+
+func TestTheSlowerOfTwoPublishersIsTold(t *testing.T) {
+	for _, content := range []string{"the same", "another"} {
+		s, dir := opened(t), t.TempDir()
+		fast, late := built(dir, bookwormKo, "the same"), built(dir, bookwormKo, content)
+		b := &slow{s.b, ".ko", func() { publish(t, s, Options{}, fast) }}
+		_, err := (&Store{b}).Publish(t.Context(), []Entry{late}, Options{})
+		if got := cause.Of(err).Cause == cause.StoreConflict; got != (content == "another") {
+			t.Errorf("%s: %v", content, err)
+		}
+		clean(t, s, 1)
+	}
+}
+
+// The sidecar of a publisher that was between its sidecar and its artifact comes back, when another one wrote over it and found
+// the artifact there in the end.
+func TestTheOvertakenSidecarComesBack(t *testing.T) {
+	s, dir := opened(t), t.TempDir()
+	fast, late := built(dir, bookwormKo, "fast"), built(dir, bookwormKo, "late")
+	var lost error
+	b := &slow{s.b, ".ko", func() {
+		_, lost = (&Store{&slow{s.b, ".ko", func() {
+			f := file{fast.Artifact.Path, fast.Artifact.Size, fast.Artifact.SHA256, kindArtifact}
+			if err := s.putFile(t.Context(), bookwormKo.Path(), f, condition{absent: true}); err != nil {
+				t.Error(err)
+			}
+		}}}).Publish(t.Context(), []Entry{late}, Options{})
+	}}
+	if _, err := (&Store{b}).Publish(t.Context(), []Entry{fast}, Options{}); err != nil {
+		t.Errorf("the fast one: %v", err)
+	}
+	if cause.Of(lost).Cause != cause.StoreConflict {
+		t.Errorf("the late one: %v", lost)
+	}
+	clean(t, s, 1)
+	if contents(t, s)[bookwormKo.Path()] != "fast" {
+		t.Error("the late one's artifact is there")
+	}
+}
+
+// An index or a page that somebody else has made meanwhile is not made older.
+func TestTheSlowerIndexIsMadeAgain(t *testing.T) {
+	for _, name := range []string{indexName, pageName, matrixName} {
+		for _, existed := range []bool{false, true} {
+			s, dir := opened(t), t.TempDir()
+			if existed {
+				publish(t, s, Options{}, built(dir, key("0.23.2", "debian_6.1.1-1-amd64_1", product.KMod), "first"))
+			}
+			b := &slow{s.b, name, func() { publish(t, s, Options{}, sample(dir)[:2]...) }}
+			publish(t, &Store{b}, Options{}, sample(dir)[4])
+			if c, err := s.Verify(t.Context(), ""); err != nil || !c.Clean() {
+				t.Errorf("%s, existed %t: %+v, %v", name, existed, c, err)
+			}
+		}
 	}
 }

@@ -65,6 +65,7 @@ func openBucket(ctx context.Context, u *url.URL) (*bucket, error) {
 	if cfg.Region == "" {
 		cfg.Region = defaultRegion
 	}
+	cfg.Credentials = credentials{cfg.Credentials}
 	// Of the newer SDKs' own checksums other servers know nothing; ours is in every request that writes.
 	cfg.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 	cfg.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
@@ -73,6 +74,19 @@ func openBucket(ctx context.Context, u *url.URL) (*bucket, error) {
 		o.UsePathStyle = os.Getenv("AWS_ENDPOINT_URL") != "" || os.Getenv("AWS_ENDPOINT_URL_S3") != ""
 	})
 	return b, nil
+}
+
+// credentials marks the error of having none: the SDK's own is told by its text only.
+type credentials struct{ aws.CredentialsProvider }
+
+var errNoCredentials = errors.New("no credentials")
+
+func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	got, err := c.CredentialsProvider.Retrieve(ctx)
+	if err != nil && ctx.Err() == nil {
+		return got, fmt.Errorf("%w (%s)", errNoCredentials, innermost(err))
+	}
+	return got, err
 }
 
 func (b *bucket) String() string { return "s3://" + b.name + "/" + strings.TrimSuffix(b.prefix, "/") }
@@ -108,6 +122,8 @@ func (b *bucket) fail(what, name string, err error) error {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return cause.Errorf(cause.Cancelled, cause.FaultInfra, "%s: %w", at, context.Canceled)
+	case errors.Is(err, errNoCredentials):
+		return cause.Errorf(cause.StoreDenied, cause.FaultInfra, "%s: %w", at, errNoCredentials).Advise("give them as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or as AWS_PROFILE")
 	case code == "PreconditionFailed", code == "ConditionalRequestConflict", status == http.StatusPreconditionFailed:
 		return cause.Errorf(cause.StoreConflict, cause.FaultInfra, "%s: %w", at, errChanged)
 	case code == "NoSuchBucket":
@@ -139,25 +155,34 @@ func innermost(err error) string {
 	}
 }
 
+// put looks at what is there before each conditional write, too: some servers refuse conditions (NotImplemented), and some take
+// If-Match and do not heed it (moto 5.1). With those two publishers can still be at one index in the same instant, and the slower
+// one's word stays; Verify sees that, and Reindex mends it.
 func (b *bucket) put(ctx context.Context, name string, c content, only condition) (string, error) {
+	if err := b.met(ctx, name, only); err != nil {
+		return "", err
+	}
 	version, err := b.send(ctx, name, c, only)
 	var api smithy.APIError
 	if only != (condition{}) && errors.As(err, &api) && api.ErrorCode() == "NotImplemented" {
-		// A server without conditional writes: look first. Two publishers at once can then overwrite each other, which Verify sees.
-		now, serr := b.stat(ctx, name)
-		switch {
-		case errors.Is(serr, fs.ErrNotExist) && only.absent, serr == nil && only.version == now.version && !only.absent:
-			version, err = b.send(ctx, name, c, condition{})
-		case serr == nil, errors.Is(serr, fs.ErrNotExist):
-			err = errChanged
-		default:
-			return "", serr
-		}
-	}
-	if errors.Is(err, errChanged) {
-		return "", cause.Errorf(cause.StoreConflict, cause.FaultInfra, "store %s: write %s: %w", b, name, err)
+		version, err = b.send(ctx, name, c, condition{})
 	}
 	return version, b.fail("write", name, err)
+}
+
+// met reports a condition that is not met now.
+func (b *bucket) met(ctx context.Context, name string, only condition) error {
+	if only == (condition{}) {
+		return nil
+	}
+	now, err := b.stat(ctx, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && only.absent, err == nil && !only.absent && now.version == only.version:
+		return nil
+	case err == nil, errors.Is(err, fs.ErrNotExist):
+		return cause.Errorf(cause.StoreConflict, cause.FaultInfra, "store %s: write %s: %w", b, name, errChanged)
+	}
+	return err
 }
 
 func (b *bucket) send(ctx context.Context, name string, c content, only condition) (string, error) {

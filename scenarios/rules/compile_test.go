@@ -184,7 +184,7 @@ func TestCompilePosition(t *testing.T) {
 }
 
 func TestMatchDoesNotAllocate(t *testing.T) {
-	e, err := Parse(`evt.type in (a, b) or fd.num < -5 or fd.name icontains nothing or fd.name pmatch (/usr, /var/l?g) or fd.name glob *.conf or proc.aname intersects (x)`)
+	e, err := Parse(`evt.type in (a, b) or fd.num < -5 or fd.name icontains nothing or fd.name pmatch (/usr, /var/l?g) or fd.name glob *.conf or proc.aname intersects (x) or tolower(fd.name) = x or toupper(basename(fd.name)) = val(fd.name)`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,8 @@ func (d Dialect) Filter(e Expr) (string, error) {
 			refuse(c, "comparison of %s with a field", c.Name())
 		case d.plain && c.Arg != "" && (c.Field == "proc.env" || c.Field == "proc.args"):
 			refuse(c, "argument of %s", c.Field)
+		case d.plain && c.Op != Exists && fraction(c.Field):
+			refuse(c, "comparison of %s", c.Name())
 		case !d.escapes && (slices.ContainsFunc(c.Values, escaped) || strings.Contains(c.Name(), `"`)):
 			refuse(c, "way to write the values of %s", c.Name())
 		}
@@ -59,8 +61,14 @@ func (d Dialect) Filter(e Expr) (string, error) {
 	return e.String(), nil
 }
 
-// escaped reports whether v cannot be written without an escape.
-func escaped(v string) bool { return quote(v) != v && quoted(v) != `"`+v+`"` }
+// escaped reports whether v cannot be written without an escape other than that of a double quote.
+func escaped(v string) bool { return quote(v) != v && strings.ContainsAny(v, "'\\\b\f\n\r\t") }
+
+// fraction reports whether a field is a fraction, which 0.29 can print and not compare ("wrong parameter type 33").
+func fraction(field string) bool {
+	ft, _ := Falco.Field(field)
+	return ft.Type == "DOUBLE"
+}
 
 // bracketed writes a condition with each and in brackets that is a term of an or.
 type bracketed struct{ Expr }

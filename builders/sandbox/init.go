@@ -95,7 +95,12 @@ func mounts(s *setup) error {
 	}
 	in := func(p string) string { return filepath.Join(s.Root, p) }
 	// objtool of 7.x and pahole read /proc: without it the build fails and looks like an API change.
-	if err := m("proc", in("proc"), "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+	const plain = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if err := m("proc", in("proc"), "proc", plain, ""); err != nil {
+		return err
+	}
+	// Many of the host's sysctls belong to uid 0 and ask for no capability: kernel.core_pattern runs a program as root.
+	if err := m("", in("proc"), "read-only bind", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|plain, ""); err != nil {
 		return err
 	}
 	if err := m("tmpfs", in("tmp"), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777,size=1g"); err != nil {

@@ -149,6 +149,8 @@ func TestInside(t *testing.T) {
 		{"root wins over the overlay", laid, []string{"read", "/etc/both"}, "root", "headers"},
 		{"nothing of the host", plain, []string{"ls", "/"}, "build dev etc probe proc tmp", "home"},
 		{"proc is there", plain, []string{"read", "/proc/self/limits"}, "Max address space", ""},
+		// "x" is no number: where the file is writable the kernel refuses it, and nothing has changed.
+		{"the host's sysctls are read-only", plain, []string{"write", "/proc/sys/kernel/panic"}, "read-only file system", "invalid"},
 		{"pid name space", plain, []string{"pid"}, "1", ""},
 		{"no capabilities", plain, []string{"mount"}, "operation not permitted", ""},
 		{"capabilities are gone for good", plain, []string{"read", "/proc/self/status"}, "CapBnd:\t0000000000000000", ""},

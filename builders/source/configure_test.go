@@ -77,7 +77,7 @@ var _ = Describe("A checkout of falcosecurity/libs", Label("build", "net"), Orde
 		ours, theirs := GinkgoT().TempDir(), GinkgoT().TempDir()
 		Expect(tree.Unpack(ctx, ours, nil)).To(Succeed())
 		Expect(debian.Unpack(ctx, theirs, nil)).To(Succeed())
-		for _, name := range []string{"ppm_fillers.c", "configure/0__SANITY/build.sh", "configure/0__SANITY/Makefile.inc", "bpf/fillers.h", "bpf/Makefile"} {
+		for _, name := range []string{"ppm_fillers.c", "configure/ACCESS_OK_2/build.sh", "configure/ACCESS_OK_2/Makefile.inc", "bpf/fillers.h", "bpf/Makefile"} {
 			got, err := os.ReadFile(filepath.Join(ours, name))
 			Expect(err).NotTo(HaveOccurred())
 			Expect(os.ReadFile(filepath.Join(theirs, name))).To(Equal(got), name)

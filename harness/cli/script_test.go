@@ -25,8 +25,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	sandbox.Init() // the first process of a sandbox has another name, by which nothing else would know it
 	testscript.Main(m, map[string]func(){"mews": func() {
-		sandbox.Init()
 		os.Exit(cli.Main(os.Args[1:], cli.Streams{Out: os.Stdout, Err: os.Stderr}))
 	}})
 }

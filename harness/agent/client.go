@@ -181,6 +181,40 @@ func (c *Client) UnloadProbe(ctx context.Context) error {
 	return err
 }
 
+// legacyProbe is the name under which a legacy probe is uploaded.
+const legacyProbe = "probe.o"
+
+// LoadLegacy uploads a legacy probe and has the userland's sysdig load it. The report is there whenever that was tried.
+func (c *Client) LoadLegacy(ctx context.Context, probe io.Reader) (LegacyReport, error) {
+	if err := c.upload(ctx, legacyProbe, probe); err != nil {
+		return LegacyReport{}, err
+	}
+	r, err := call(ctx, c, "load the legacy probe", c.agent.LoadLegacy, &wire.LoadLegacyRequest{Upload: legacyProbe})
+	if err != nil {
+		return LegacyReport{}, err
+	}
+	report := LegacyReport{Took: seconds(r.GetSeconds()), Log: r.GetLog()}
+	if f := r.GetFailure(); f != nil {
+		return report, wire.ErrOf(f)
+	}
+	return report, nil
+}
+
+// KeepLegacy uploads a legacy probe for a program that loads it itself: nothing is tried.
+func (c *Client) KeepLegacy(ctx context.Context, probe io.Reader) error {
+	if err := c.upload(ctx, legacyProbe, probe); err != nil {
+		return err
+	}
+	_, err := call(ctx, c, "keep the legacy probe", c.agent.LoadLegacy, &wire.LoadLegacyRequest{Upload: legacyProbe, Keep: true})
+	return err
+}
+
+// UnloadLegacy removes the probe; programs of it that are left in the kernel are an error that names them.
+func (c *Client) UnloadLegacy(ctx context.Context) error {
+	_, err := call(ctx, c, "unload the legacy probe", c.agent.UnloadLegacy, &wire.Empty{})
+	return err
+}
+
 // LoadTracer starts the tracer in the guest, and says how long that took.
 func (c *Client) LoadTracer(ctx context.Context) (time.Duration, error) {
 	r, err := call(ctx, c, "start the tracer", c.agent.LoadTracer, &wire.Empty{})
@@ -219,6 +253,20 @@ func (c *Client) StopConsumer(ctx context.Context) (consumer.Stats, error) {
 		return consumer.Stats{}, err
 	}
 	return consumer.Stats{Events: r.GetEvents(), Drops: r.GetDrops(), DropsBy: r.GetDropsBy()}, nil
+}
+
+// RunCommand runs a program of the userland over the driver that is loaded. The report is there whenever it ended by
+// itself; the error is nil only for a program that says that all is well.
+func (c *Client) RunCommand(ctx context.Context, argv []string) (CommandReport, error) {
+	r, err := call(ctx, c, "run the command", c.agent.RunCommand, &wire.RunCommandRequest{Argv: argv})
+	if err != nil {
+		return CommandReport{}, err
+	}
+	report := CommandReport{ExitCode: int(r.GetExitCode()), Took: seconds(r.GetSeconds()), Output: r.GetOutput(), Stderr: r.GetStderr()}
+	if f := r.GetFailure(); f != nil {
+		return report, wire.ErrOf(f)
+	}
+	return report, nil
 }
 
 // Fence returns when every watch reported an event that happened after the call, so that whatever was not

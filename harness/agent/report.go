@@ -80,15 +80,29 @@ type Program struct {
 	Log     string        // what the verifier said; may be long
 }
 
+// LegacyReport says how the load of a legacy probe went.
+type LegacyReport struct {
+	Took time.Duration // of sysdig, from its start to its end with one event captured
+	Log  string        // the end of what it wrote to its stderr; of a program that was refused, what the verifier said
+}
+
 // The consumers that an agent can start.
 const (
-	Native = "native" // ours, on the CO-RE probe of LoadProbe
-	Sysdig = "sysdig" // the userland's sysdig, on the module of LoadModule
+	Native = "native" // ours, on the CO-RE probe of LoadProbe or the tracer of LoadTracer
+	Falco  = "falco"  // a Falco that the user put into the userland
+	Sysdig = "sysdig" // the userland's sysdig, on the module of LoadModule or the probe of LoadLegacy
+)
+
+// The options of consumer falco.
+const (
+	FalcoPath   = "path"   // of its binary in the userland
+	FalcoConfig = "config" // of its falco.yaml in the userland; may be left out
+	FalcoArgs   = "args"   // more arguments, a JSON list; may be left out
 )
 
 // ConsumerSpec says what to watch, and with what.
 type ConsumerSpec struct {
-	Kind    string // Native or Sysdig
+	Kind    string // Native, Sysdig or Falco
 	Watches []consumer.Watch
 	Options map[string]string // by kind; an unknown one is an error
 }
@@ -97,6 +111,17 @@ type ConsumerSpec struct {
 type ConsumerReport struct {
 	Took    time.Duration // until capturing was proven by the first fence
 	Version string        // as the consumer names it
+}
+
+// ProbePlace stands in the arguments of a command for the path of the legacy probe.
+const ProbePlace = "{probe}"
+
+// CommandReport is the run of a program of the user's own.
+type CommandReport struct {
+	ExitCode int
+	Took     time.Duration
+	Output   []string // lines of standard output; of a long one the first and the last hundred
+	Stderr   string   // the last of it
 }
 
 // Where a deed is done.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mews-farm/mews/driver/consumer"
 	"github.com/mews-farm/mews/driver/consumer/child"
+	"github.com/mews-farm/mews/driver/ebpf"
 	"github.com/mews-farm/mews/results/cause"
 )
 
@@ -18,6 +19,7 @@ import (
 type process struct {
 	*child.Process
 	watch consumer.Watch
+	probe bool          // it loads a probe of its own
 	ready chan struct{} // closed at the first fence
 	once  sync.Once
 }
@@ -47,6 +49,9 @@ func (p *process) interrupt() error {
 // died says why a process ended that should not have.
 func (p *process) died() error {
 	text := p.Stderr()
+	if err := ebpf.Refusal(text); p.probe && err != nil {
+		return err
+	}
 	if strings.Contains(text, "version supported by scap") || strings.Contains(text, "incompatible with the current driver") {
 		// libscap prints its two versions swapped here: the line is evidence, its numbers are not.
 		return cause.Failf(cause.APISchemaMismatch, cause.FaultDriver, "sysdig refuses the driver for its API or schema version").With(evidence(text)...)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package sysdig knows how to watch with the distribution's sysdig, which evaluates conditions with the real
-// libsinsp on the events of the real kernel module.
+// libsinsp on the events of the real kernel module, or of the legacy eBPF probe.
 package sysdig
 
 import (
@@ -14,12 +14,14 @@ import (
 
 	"github.com/mews-farm/mews/driver/consumer"
 	"github.com/mews-farm/mews/driver/consumer/fence"
+	"github.com/mews-farm/mews/driver/ebpf"
 	"github.com/mews-farm/mews/results/cause"
 )
 
 // Options say how to run sysdig.
 type Options struct {
 	Path  string       // the binary; empty means sysdig of $PATH
+	Probe string       // a legacy eBPF probe to load; "": the kernel module is there
 	Fence *fence.Fence // guards every watch: Start makes such events until each process reported one
 }
 
@@ -27,7 +29,8 @@ type Options struct {
 const fenceEvery = 100 * time.Millisecond
 
 // Consumer runs one sysdig process per watch: a sysdig has one filter, and does not say which part of it held.
-// A second process costs about 0.6 s of an emulated guest, and a ring of 8 MiB per CPU in the kernel.
+// A second process costs about 0.6 s of an emulated guest, and a ring of 8 MiB per CPU in the kernel; with a legacy probe,
+// which each process loads for itself, about 12 s.
 type Consumer struct {
 	opts    Options
 	matches chan consumer.Match
@@ -75,7 +78,10 @@ func (c *Consumer) Start(ctx context.Context, watches []consumer.Watch) error {
 		if err != nil {
 			return c.abandon(err)
 		}
-		p := &process{watch: w, ready: make(chan struct{})}
+		if c.opts.Probe != "" {
+			args = append([]string{ebpf.Flag(c.opts.Probe)}, args...)
+		}
+		p := &process{watch: w, probe: c.opts.Probe != "", ready: make(chan struct{})}
 		cmd := exec.Command(c.opts.Path, args...)
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "LC_ALL=C", "TZ=UTC"}
 		if err := p.start(cmd, c.deliver); err != nil {

@@ -56,6 +56,9 @@ func (a *Agent) StartConsumer(ctx context.Context, r *wire.StartConsumerRequest)
 
 // newConsumer makes a consumer of a kind.
 func (a *Agent) newConsumer(ctx context.Context, kind string, options map[string]string, f *fence.Fence) (consumer.Consumer, string, error) {
+	if kind == agent.Falco {
+		return a.falcoConsumer(ctx, options, f)
+	}
 	if len(options) > 0 {
 		return nil, "", cause.Errorf(cause.Internal, cause.FaultHarness, "consumer %s knows no options, not %q", kind, slices.Sorted(maps.Keys(options)))
 	}
@@ -65,12 +68,16 @@ func (a *Agent) newConsumer(ctx context.Context, kind string, options map[string
 		if err != nil {
 			return nil, "", err
 		}
-		return sysdig.New(sysdig.Options{Fence: f}), version, nil
+		o := sysdig.Options{Fence: f}
+		if a.legacy != nil {
+			o.Probe = a.legacy.path
+		}
+		return sysdig.New(o), version, nil
 	case agent.Native:
 		c, err := a.nativeConsumer()
 		return c, buildID(), err
 	}
-	return nil, "", cause.Errorf(cause.Internal, cause.FaultHarness, "no consumer is called %q", kind).Advise("%s and %s are known", agent.Native, agent.Sysdig)
+	return nil, "", cause.Errorf(cause.Internal, cause.FaultHarness, "no consumer is called %q", kind).Advise("%s, %s and %s are known", agent.Native, agent.Sysdig, agent.Falco)
 }
 
 // running is the session, or an error.

@@ -34,6 +34,7 @@ type Agent struct {
 	log     *Log
 	busy    sync.Mutex // held by every call that does something
 	probe   *probe
+	legacy  *legacy
 	tracer  *ptrace.Driver
 	session *session
 	forks   chan func() // what must start a process from the main thread

@@ -1123,6 +1123,119 @@ func (x *LoadProbeReply) GetPrograms() []*Program {
 	return nil
 }
 
+type LoadLegacyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Upload        string                 `protobuf:"bytes,1,opt,name=upload,proto3" json:"upload,omitempty"`
+	Keep          bool                   `protobuf:"varint,2,opt,name=keep,proto3" json:"keep,omitempty"` // for a program that loads it itself: nothing is tried
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadLegacyRequest) Reset() {
+	*x = LoadLegacyRequest{}
+	mi := &file_agent_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadLegacyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadLegacyRequest) ProtoMessage() {}
+
+func (x *LoadLegacyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadLegacyRequest.ProtoReflect.Descriptor instead.
+func (*LoadLegacyRequest) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *LoadLegacyRequest) GetUpload() string {
+	if x != nil {
+		return x.Upload
+	}
+	return ""
+}
+
+func (x *LoadLegacyRequest) GetKeep() bool {
+	if x != nil {
+		return x.Keep
+	}
+	return false
+}
+
+// What the verifier said is wanted whether the probe was loaded or not, so that the failure is a part of the reply.
+type LoadLegacyReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seconds       float64                `protobuf:"fixed64,1,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	Log           string                 `protobuf:"bytes,2,opt,name=log,proto3" json:"log,omitempty"`
+	Failure       *Failure               `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoadLegacyReply) Reset() {
+	*x = LoadLegacyReply{}
+	mi := &file_agent_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoadLegacyReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoadLegacyReply) ProtoMessage() {}
+
+func (x *LoadLegacyReply) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoadLegacyReply.ProtoReflect.Descriptor instead.
+func (*LoadLegacyReply) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *LoadLegacyReply) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *LoadLegacyReply) GetLog() string {
+	if x != nil {
+		return x.Log
+	}
+	return ""
+}
+
+func (x *LoadLegacyReply) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
 type LoadTracerReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Seconds       float64                `protobuf:"fixed64,1,opt,name=seconds,proto3" json:"seconds,omitempty"`
@@ -1132,7 +1245,7 @@ type LoadTracerReply struct {
 
 func (x *LoadTracerReply) Reset() {
 	*x = LoadTracerReply{}
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1257,7 @@ func (x *LoadTracerReply) String() string {
 func (*LoadTracerReply) ProtoMessage() {}
 
 func (x *LoadTracerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1270,7 @@ func (x *LoadTracerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadTracerReply.ProtoReflect.Descriptor instead.
 func (*LoadTracerReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{18}
+	return file_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LoadTracerReply) GetSeconds() float64 {
@@ -1176,7 +1289,7 @@ type UnloadTracerReply struct {
 
 func (x *UnloadTracerReply) Reset() {
 	*x = UnloadTracerReply{}
-	mi := &file_agent_proto_msgTypes[19]
+	mi := &file_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1301,7 @@ func (x *UnloadTracerReply) String() string {
 func (*UnloadTracerReply) ProtoMessage() {}
 
 func (x *UnloadTracerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[19]
+	mi := &file_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1314,7 @@ func (x *UnloadTracerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadTracerReply.ProtoReflect.Descriptor instead.
 func (*UnloadTracerReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{19}
+	return file_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UnloadTracerReply) GetTraced() int32 {
@@ -1222,7 +1335,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_agent_proto_msgTypes[20]
+	mi := &file_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1347,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[20]
+	mi := &file_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1360,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{20}
+	return file_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Watch) GetName() string {
@@ -1282,7 +1395,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_agent_proto_msgTypes[21]
+	mi := &file_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1407,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[21]
+	mi := &file_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1420,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{21}
+	return file_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Match) GetWatch() string {
@@ -1342,7 +1455,7 @@ type StartConsumerRequest struct {
 
 func (x *StartConsumerRequest) Reset() {
 	*x = StartConsumerRequest{}
-	mi := &file_agent_proto_msgTypes[22]
+	mi := &file_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +1467,7 @@ func (x *StartConsumerRequest) String() string {
 func (*StartConsumerRequest) ProtoMessage() {}
 
 func (x *StartConsumerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[22]
+	mi := &file_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +1480,7 @@ func (x *StartConsumerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartConsumerRequest.ProtoReflect.Descriptor instead.
 func (*StartConsumerRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{22}
+	return file_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StartConsumerRequest) GetKind() string {
@@ -1401,7 +1514,7 @@ type StartConsumerReply struct {
 
 func (x *StartConsumerReply) Reset() {
 	*x = StartConsumerReply{}
-	mi := &file_agent_proto_msgTypes[23]
+	mi := &file_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1413,7 +1526,7 @@ func (x *StartConsumerReply) String() string {
 func (*StartConsumerReply) ProtoMessage() {}
 
 func (x *StartConsumerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[23]
+	mi := &file_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1426,7 +1539,7 @@ func (x *StartConsumerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartConsumerReply.ProtoReflect.Descriptor instead.
 func (*StartConsumerReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{23}
+	return file_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StartConsumerReply) GetSeconds() float64 {
@@ -1454,7 +1567,7 @@ type StopConsumerReply struct {
 
 func (x *StopConsumerReply) Reset() {
 	*x = StopConsumerReply{}
-	mi := &file_agent_proto_msgTypes[24]
+	mi := &file_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1579,7 @@ func (x *StopConsumerReply) String() string {
 func (*StopConsumerReply) ProtoMessage() {}
 
 func (x *StopConsumerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[24]
+	mi := &file_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1592,7 @@ func (x *StopConsumerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopConsumerReply.ProtoReflect.Descriptor instead.
 func (*StopConsumerReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{24}
+	return file_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StopConsumerReply) GetEvents() uint64 {
@@ -1503,6 +1616,126 @@ func (x *StopConsumerReply) GetDropsBy() map[string]uint64 {
 	return nil
 }
 
+type RunCommandRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Argv          []string               `protobuf:"bytes,1,rep,name=argv,proto3" json:"argv,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunCommandRequest) Reset() {
+	*x = RunCommandRequest{}
+	mi := &file_agent_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunCommandRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunCommandRequest) ProtoMessage() {}
+
+func (x *RunCommandRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunCommandRequest.ProtoReflect.Descriptor instead.
+func (*RunCommandRequest) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RunCommandRequest) GetArgv() []string {
+	if x != nil {
+		return x.Argv
+	}
+	return nil
+}
+
+type RunCommandReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ExitCode      int32                  `protobuf:"varint,1,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
+	Seconds       float64                `protobuf:"fixed64,2,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	Output        []string               `protobuf:"bytes,3,rep,name=output,proto3" json:"output,omitempty"`
+	Stderr        string                 `protobuf:"bytes,4,opt,name=stderr,proto3" json:"stderr,omitempty"`
+	Failure       *Failure               `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunCommandReply) Reset() {
+	*x = RunCommandReply{}
+	mi := &file_agent_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunCommandReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunCommandReply) ProtoMessage() {}
+
+func (x *RunCommandReply) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunCommandReply.ProtoReflect.Descriptor instead.
+func (*RunCommandReply) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *RunCommandReply) GetExitCode() int32 {
+	if x != nil {
+		return x.ExitCode
+	}
+	return 0
+}
+
+func (x *RunCommandReply) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *RunCommandReply) GetOutput() []string {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+func (x *RunCommandReply) GetStderr() string {
+	if x != nil {
+		return x.Stderr
+	}
+	return ""
+}
+
+func (x *RunCommandReply) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
 type CheckEventsReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Fields        []*EventField          `protobuf:"bytes,1,rep,name=fields,proto3" json:"fields,omitempty"`
@@ -1513,7 +1746,7 @@ type CheckEventsReply struct {
 
 func (x *CheckEventsReply) Reset() {
 	*x = CheckEventsReply{}
-	mi := &file_agent_proto_msgTypes[25]
+	mi := &file_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1525,7 +1758,7 @@ func (x *CheckEventsReply) String() string {
 func (*CheckEventsReply) ProtoMessage() {}
 
 func (x *CheckEventsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[25]
+	mi := &file_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1538,7 +1771,7 @@ func (x *CheckEventsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckEventsReply.ProtoReflect.Descriptor instead.
 func (*CheckEventsReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{25}
+	return file_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CheckEventsReply) GetFields() []*EventField {
@@ -1568,7 +1801,7 @@ type EventField struct {
 
 func (x *EventField) Reset() {
 	*x = EventField{}
-	mi := &file_agent_proto_msgTypes[26]
+	mi := &file_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1580,7 +1813,7 @@ func (x *EventField) String() string {
 func (*EventField) ProtoMessage() {}
 
 func (x *EventField) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[26]
+	mi := &file_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1593,7 +1826,7 @@ func (x *EventField) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventField.ProtoReflect.Descriptor instead.
 func (*EventField) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{26}
+	return file_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *EventField) GetEvent() string {
@@ -1642,7 +1875,7 @@ type RunDeedRequest struct {
 
 func (x *RunDeedRequest) Reset() {
 	*x = RunDeedRequest{}
-	mi := &file_agent_proto_msgTypes[27]
+	mi := &file_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1654,7 +1887,7 @@ func (x *RunDeedRequest) String() string {
 func (*RunDeedRequest) ProtoMessage() {}
 
 func (x *RunDeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[27]
+	mi := &file_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1667,7 +1900,7 @@ func (x *RunDeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunDeedRequest.ProtoReflect.Descriptor instead.
 func (*RunDeedRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{27}
+	return file_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RunDeedRequest) GetId() string {
@@ -1705,7 +1938,7 @@ type RunDeedReply struct {
 
 func (x *RunDeedReply) Reset() {
 	*x = RunDeedReply{}
-	mi := &file_agent_proto_msgTypes[28]
+	mi := &file_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +1950,7 @@ func (x *RunDeedReply) String() string {
 func (*RunDeedReply) ProtoMessage() {}
 
 func (x *RunDeedReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[28]
+	mi := &file_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +1963,7 @@ func (x *RunDeedReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunDeedReply.ProtoReflect.Descriptor instead.
 func (*RunDeedReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{28}
+	return file_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RunDeedReply) GetResult() []byte {
@@ -1859,7 +2092,14 @@ const file_agent_proto_rawDesc = "" +
 	"\x03log\x18\x04 \x01(\tR\x03log\"^\n" +
 	"\x0eLoadProbeReply\x12\x18\n" +
 	"\aseconds\x18\x01 \x01(\x01R\aseconds\x122\n" +
-	"\bprograms\x18\x02 \x03(\v2\x16.mews.agent.v1.ProgramR\bprograms\"+\n" +
+	"\bprograms\x18\x02 \x03(\v2\x16.mews.agent.v1.ProgramR\bprograms\"?\n" +
+	"\x11LoadLegacyRequest\x12\x16\n" +
+	"\x06upload\x18\x01 \x01(\tR\x06upload\x12\x12\n" +
+	"\x04keep\x18\x02 \x01(\bR\x04keep\"o\n" +
+	"\x0fLoadLegacyReply\x12\x18\n" +
+	"\aseconds\x18\x01 \x01(\x01R\aseconds\x12\x10\n" +
+	"\x03log\x18\x02 \x01(\tR\x03log\x120\n" +
+	"\afailure\x18\x03 \x01(\v2\x16.mews.agent.v1.FailureR\afailure\"+\n" +
 	"\x0fLoadTracerReply\x12\x18\n" +
 	"\aseconds\x18\x01 \x01(\x01R\aseconds\"+\n" +
 	"\x11UnloadTracerReply\x12\x16\n" +
@@ -1891,7 +2131,15 @@ const file_agent_proto_rawDesc = "" +
 	"\bdrops_by\x18\x03 \x03(\v2-.mews.agent.v1.StopConsumerReply.DropsByEntryR\adropsBy\x1a:\n" +
 	"\fDropsByEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"[\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"'\n" +
+	"\x11RunCommandRequest\x12\x12\n" +
+	"\x04argv\x18\x01 \x03(\tR\x04argv\"\xaa\x01\n" +
+	"\x0fRunCommandReply\x12\x1b\n" +
+	"\texit_code\x18\x01 \x01(\x05R\bexitCode\x12\x18\n" +
+	"\aseconds\x18\x02 \x01(\x01R\aseconds\x12\x16\n" +
+	"\x06output\x18\x03 \x03(\tR\x06output\x12\x16\n" +
+	"\x06stderr\x18\x04 \x01(\tR\x06stderr\x120\n" +
+	"\afailure\x18\x05 \x01(\v2\x16.mews.agent.v1.FailureR\afailure\"[\n" +
 	"\x10CheckEventsReply\x121\n" +
 	"\x06fields\x18\x01 \x03(\v2\x19.mews.agent.v1.EventFieldR\x06fields\x12\x14\n" +
 	"\x05drops\x18\x02 \x01(\x04R\x05drops\"|\n" +
@@ -1912,7 +2160,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x05fence\x18\x03 \x01(\bR\x05fence\x12\x14\n" +
 	"\x05drops\x18\x04 \x01(\x04R\x05drops\x12\x18\n" +
 	"\aseconds\x18\x05 \x01(\x01R\aseconds\x120\n" +
-	"\afailure\x18\x06 \x01(\v2\x16.mews.agent.v1.FailureR\afailure2\xc4\t\n" +
+	"\afailure\x18\x06 \x01(\v2\x16.mews.agent.v1.FailureR\afailure2\xa0\v\n" +
 	"\x05Agent\x128\n" +
 	"\x05Hello\x12\x14.mews.agent.v1.Empty\x1a\x19.mews.agent.v1.HelloReply\x122\n" +
 	"\x04Ping\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12>\n" +
@@ -1924,12 +2172,17 @@ const file_agent_proto_rawDesc = "" +
 	"LoadModule\x12 .mews.agent.v1.LoadModuleRequest\x1a\x1e.mews.agent.v1.LoadModuleReply\x12T\n" +
 	"\fUnloadModule\x12\".mews.agent.v1.UnloadModuleRequest\x1a .mews.agent.v1.UnloadModuleReply\x12K\n" +
 	"\tLoadProbe\x12\x1f.mews.agent.v1.LoadProbeRequest\x1a\x1d.mews.agent.v1.LoadProbeReply\x129\n" +
-	"\vUnloadProbe\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12B\n" +
+	"\vUnloadProbe\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12N\n" +
+	"\n" +
+	"LoadLegacy\x12 .mews.agent.v1.LoadLegacyRequest\x1a\x1e.mews.agent.v1.LoadLegacyReply\x12:\n" +
+	"\fUnloadLegacy\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12B\n" +
 	"\n" +
 	"LoadTracer\x12\x14.mews.agent.v1.Empty\x1a\x1e.mews.agent.v1.LoadTracerReply\x12F\n" +
 	"\fUnloadTracer\x12\x14.mews.agent.v1.Empty\x1a .mews.agent.v1.UnloadTracerReply\x12W\n" +
 	"\rStartConsumer\x12#.mews.agent.v1.StartConsumerRequest\x1a!.mews.agent.v1.StartConsumerReply\x12F\n" +
-	"\fStopConsumer\x12\x14.mews.agent.v1.Empty\x1a .mews.agent.v1.StopConsumerReply\x123\n" +
+	"\fStopConsumer\x12\x14.mews.agent.v1.Empty\x1a .mews.agent.v1.StopConsumerReply\x12N\n" +
+	"\n" +
+	"RunCommand\x12 .mews.agent.v1.RunCommandRequest\x1a\x1e.mews.agent.v1.RunCommandReply\x123\n" +
 	"\x05Fence\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12D\n" +
 	"\vCheckEvents\x12\x14.mews.agent.v1.Empty\x1a\x1f.mews.agent.v1.CheckEventsReply\x12E\n" +
 	"\aRunDeed\x12\x1d.mews.agent.v1.RunDeedRequest\x1a\x1b.mews.agent.v1.RunDeedReply\x126\n" +
@@ -1947,7 +2200,7 @@ func file_agent_proto_rawDescGZIP() []byte {
 	return file_agent_proto_rawDescData
 }
 
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_agent_proto_goTypes = []any{
 	(*Empty)(nil),                // 0: mews.agent.v1.Empty
 	(*Failure)(nil),              // 1: mews.agent.v1.Failure
@@ -1967,20 +2220,24 @@ var file_agent_proto_goTypes = []any{
 	(*LoadProbeRequest)(nil),     // 15: mews.agent.v1.LoadProbeRequest
 	(*Program)(nil),              // 16: mews.agent.v1.Program
 	(*LoadProbeReply)(nil),       // 17: mews.agent.v1.LoadProbeReply
-	(*LoadTracerReply)(nil),      // 18: mews.agent.v1.LoadTracerReply
-	(*UnloadTracerReply)(nil),    // 19: mews.agent.v1.UnloadTracerReply
-	(*Watch)(nil),                // 20: mews.agent.v1.Watch
-	(*Match)(nil),                // 21: mews.agent.v1.Match
-	(*StartConsumerRequest)(nil), // 22: mews.agent.v1.StartConsumerRequest
-	(*StartConsumerReply)(nil),   // 23: mews.agent.v1.StartConsumerReply
-	(*StopConsumerReply)(nil),    // 24: mews.agent.v1.StopConsumerReply
-	(*CheckEventsReply)(nil),     // 25: mews.agent.v1.CheckEventsReply
-	(*EventField)(nil),           // 26: mews.agent.v1.EventField
-	(*RunDeedRequest)(nil),       // 27: mews.agent.v1.RunDeedRequest
-	(*RunDeedReply)(nil),         // 28: mews.agent.v1.RunDeedReply
-	nil,                          // 29: mews.agent.v1.Match.FieldsEntry
-	nil,                          // 30: mews.agent.v1.StartConsumerRequest.OptionsEntry
-	nil,                          // 31: mews.agent.v1.StopConsumerReply.DropsByEntry
+	(*LoadLegacyRequest)(nil),    // 18: mews.agent.v1.LoadLegacyRequest
+	(*LoadLegacyReply)(nil),      // 19: mews.agent.v1.LoadLegacyReply
+	(*LoadTracerReply)(nil),      // 20: mews.agent.v1.LoadTracerReply
+	(*UnloadTracerReply)(nil),    // 21: mews.agent.v1.UnloadTracerReply
+	(*Watch)(nil),                // 22: mews.agent.v1.Watch
+	(*Match)(nil),                // 23: mews.agent.v1.Match
+	(*StartConsumerRequest)(nil), // 24: mews.agent.v1.StartConsumerRequest
+	(*StartConsumerReply)(nil),   // 25: mews.agent.v1.StartConsumerReply
+	(*StopConsumerReply)(nil),    // 26: mews.agent.v1.StopConsumerReply
+	(*RunCommandRequest)(nil),    // 27: mews.agent.v1.RunCommandRequest
+	(*RunCommandReply)(nil),      // 28: mews.agent.v1.RunCommandReply
+	(*CheckEventsReply)(nil),     // 29: mews.agent.v1.CheckEventsReply
+	(*EventField)(nil),           // 30: mews.agent.v1.EventField
+	(*RunDeedRequest)(nil),       // 31: mews.agent.v1.RunDeedRequest
+	(*RunDeedReply)(nil),         // 32: mews.agent.v1.RunDeedReply
+	nil,                          // 33: mews.agent.v1.Match.FieldsEntry
+	nil,                          // 34: mews.agent.v1.StartConsumerRequest.OptionsEntry
+	nil,                          // 35: mews.agent.v1.StopConsumerReply.DropsByEntry
 }
 var file_agent_proto_depIdxs = []int32{
 	2,  // 0: mews.agent.v1.Failure.evidence:type_name -> mews.agent.v1.Evidence
@@ -1989,54 +2246,62 @@ var file_agent_proto_depIdxs = []int32{
 	7,  // 3: mews.agent.v1.UnloadModuleReply.dmesg:type_name -> mews.agent.v1.KernelLine
 	1,  // 4: mews.agent.v1.Program.failure:type_name -> mews.agent.v1.Failure
 	16, // 5: mews.agent.v1.LoadProbeReply.programs:type_name -> mews.agent.v1.Program
-	29, // 6: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
-	20, // 7: mews.agent.v1.StartConsumerRequest.watches:type_name -> mews.agent.v1.Watch
-	30, // 8: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
-	31, // 9: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
-	26, // 10: mews.agent.v1.CheckEventsReply.fields:type_name -> mews.agent.v1.EventField
-	21, // 11: mews.agent.v1.RunDeedReply.matches:type_name -> mews.agent.v1.Match
-	1,  // 12: mews.agent.v1.RunDeedReply.failure:type_name -> mews.agent.v1.Failure
-	0,  // 13: mews.agent.v1.Agent.Hello:input_type -> mews.agent.v1.Empty
-	0,  // 14: mews.agent.v1.Agent.Ping:input_type -> mews.agent.v1.Empty
-	4,  // 15: mews.agent.v1.Agent.SetTime:input_type -> mews.agent.v1.SetTimeRequest
-	5,  // 16: mews.agent.v1.Agent.Dmesg:input_type -> mews.agent.v1.DmesgRequest
-	8,  // 17: mews.agent.v1.Agent.Log:input_type -> mews.agent.v1.LogRequest
-	10, // 18: mews.agent.v1.Agent.Upload:input_type -> mews.agent.v1.UploadRequest
-	11, // 19: mews.agent.v1.Agent.LoadModule:input_type -> mews.agent.v1.LoadModuleRequest
-	13, // 20: mews.agent.v1.Agent.UnloadModule:input_type -> mews.agent.v1.UnloadModuleRequest
-	15, // 21: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.LoadProbeRequest
-	0,  // 22: mews.agent.v1.Agent.UnloadProbe:input_type -> mews.agent.v1.Empty
-	0,  // 23: mews.agent.v1.Agent.LoadTracer:input_type -> mews.agent.v1.Empty
-	0,  // 24: mews.agent.v1.Agent.UnloadTracer:input_type -> mews.agent.v1.Empty
-	22, // 25: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
-	0,  // 26: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
-	0,  // 27: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
-	0,  // 28: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
-	27, // 29: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
-	0,  // 30: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
-	3,  // 31: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
-	0,  // 32: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
-	0,  // 33: mews.agent.v1.Agent.SetTime:output_type -> mews.agent.v1.Empty
-	6,  // 34: mews.agent.v1.Agent.Dmesg:output_type -> mews.agent.v1.DmesgReply
-	9,  // 35: mews.agent.v1.Agent.Log:output_type -> mews.agent.v1.LogReply
-	0,  // 36: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
-	12, // 37: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
-	14, // 38: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
-	17, // 39: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
-	0,  // 40: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
-	18, // 41: mews.agent.v1.Agent.LoadTracer:output_type -> mews.agent.v1.LoadTracerReply
-	19, // 42: mews.agent.v1.Agent.UnloadTracer:output_type -> mews.agent.v1.UnloadTracerReply
-	23, // 43: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
-	24, // 44: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
-	0,  // 45: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
-	25, // 46: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
-	28, // 47: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
-	0,  // 48: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
-	31, // [31:49] is the sub-list for method output_type
-	13, // [13:31] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	1,  // 6: mews.agent.v1.LoadLegacyReply.failure:type_name -> mews.agent.v1.Failure
+	33, // 7: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
+	22, // 8: mews.agent.v1.StartConsumerRequest.watches:type_name -> mews.agent.v1.Watch
+	34, // 9: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
+	35, // 10: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
+	1,  // 11: mews.agent.v1.RunCommandReply.failure:type_name -> mews.agent.v1.Failure
+	30, // 12: mews.agent.v1.CheckEventsReply.fields:type_name -> mews.agent.v1.EventField
+	23, // 13: mews.agent.v1.RunDeedReply.matches:type_name -> mews.agent.v1.Match
+	1,  // 14: mews.agent.v1.RunDeedReply.failure:type_name -> mews.agent.v1.Failure
+	0,  // 15: mews.agent.v1.Agent.Hello:input_type -> mews.agent.v1.Empty
+	0,  // 16: mews.agent.v1.Agent.Ping:input_type -> mews.agent.v1.Empty
+	4,  // 17: mews.agent.v1.Agent.SetTime:input_type -> mews.agent.v1.SetTimeRequest
+	5,  // 18: mews.agent.v1.Agent.Dmesg:input_type -> mews.agent.v1.DmesgRequest
+	8,  // 19: mews.agent.v1.Agent.Log:input_type -> mews.agent.v1.LogRequest
+	10, // 20: mews.agent.v1.Agent.Upload:input_type -> mews.agent.v1.UploadRequest
+	11, // 21: mews.agent.v1.Agent.LoadModule:input_type -> mews.agent.v1.LoadModuleRequest
+	13, // 22: mews.agent.v1.Agent.UnloadModule:input_type -> mews.agent.v1.UnloadModuleRequest
+	15, // 23: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.LoadProbeRequest
+	0,  // 24: mews.agent.v1.Agent.UnloadProbe:input_type -> mews.agent.v1.Empty
+	18, // 25: mews.agent.v1.Agent.LoadLegacy:input_type -> mews.agent.v1.LoadLegacyRequest
+	0,  // 26: mews.agent.v1.Agent.UnloadLegacy:input_type -> mews.agent.v1.Empty
+	0,  // 27: mews.agent.v1.Agent.LoadTracer:input_type -> mews.agent.v1.Empty
+	0,  // 28: mews.agent.v1.Agent.UnloadTracer:input_type -> mews.agent.v1.Empty
+	24, // 29: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
+	0,  // 30: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
+	27, // 31: mews.agent.v1.Agent.RunCommand:input_type -> mews.agent.v1.RunCommandRequest
+	0,  // 32: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
+	0,  // 33: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
+	31, // 34: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
+	0,  // 35: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
+	3,  // 36: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
+	0,  // 37: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
+	0,  // 38: mews.agent.v1.Agent.SetTime:output_type -> mews.agent.v1.Empty
+	6,  // 39: mews.agent.v1.Agent.Dmesg:output_type -> mews.agent.v1.DmesgReply
+	9,  // 40: mews.agent.v1.Agent.Log:output_type -> mews.agent.v1.LogReply
+	0,  // 41: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
+	12, // 42: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
+	14, // 43: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
+	17, // 44: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
+	0,  // 45: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
+	19, // 46: mews.agent.v1.Agent.LoadLegacy:output_type -> mews.agent.v1.LoadLegacyReply
+	0,  // 47: mews.agent.v1.Agent.UnloadLegacy:output_type -> mews.agent.v1.Empty
+	20, // 48: mews.agent.v1.Agent.LoadTracer:output_type -> mews.agent.v1.LoadTracerReply
+	21, // 49: mews.agent.v1.Agent.UnloadTracer:output_type -> mews.agent.v1.UnloadTracerReply
+	25, // 50: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
+	26, // 51: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
+	28, // 52: mews.agent.v1.Agent.RunCommand:output_type -> mews.agent.v1.RunCommandReply
+	0,  // 53: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
+	29, // 54: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
+	32, // 55: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
+	0,  // 56: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
+	36, // [36:57] is the sub-list for method output_type
+	15, // [15:36] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_agent_proto_init() }
@@ -2050,7 +2315,7 @@ func file_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -18,10 +18,13 @@ type AgentService interface {
 	UnloadModule(context.Context, *UnloadModuleRequest) (*UnloadModuleReply, error)
 	LoadProbe(context.Context, *LoadProbeRequest) (*LoadProbeReply, error)
 	UnloadProbe(context.Context, *Empty) (*Empty, error)
+	LoadLegacy(context.Context, *LoadLegacyRequest) (*LoadLegacyReply, error)
+	UnloadLegacy(context.Context, *Empty) (*Empty, error)
 	LoadTracer(context.Context, *Empty) (*LoadTracerReply, error)
 	UnloadTracer(context.Context, *Empty) (*UnloadTracerReply, error)
 	StartConsumer(context.Context, *StartConsumerRequest) (*StartConsumerReply, error)
 	StopConsumer(context.Context, *Empty) (*StopConsumerReply, error)
+	RunCommand(context.Context, *RunCommandRequest) (*RunCommandReply, error)
 	Fence(context.Context, *Empty) (*Empty, error)
 	CheckEvents(context.Context, *Empty) (*CheckEventsReply, error)
 	RunDeed(context.Context, *RunDeedRequest) (*RunDeedReply, error)
@@ -101,6 +104,20 @@ func RegisterAgentService(srv *ttrpc.Server, svc AgentService) {
 				}
 				return svc.UnloadProbe(ctx, &req)
 			},
+			"LoadLegacy": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req LoadLegacyRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.LoadLegacy(ctx, &req)
+			},
+			"UnloadLegacy": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req Empty
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.UnloadLegacy(ctx, &req)
+			},
 			"LoadTracer": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
 				var req Empty
 				if err := unmarshal(&req); err != nil {
@@ -128,6 +145,13 @@ func RegisterAgentService(srv *ttrpc.Server, svc AgentService) {
 					return nil, err
 				}
 				return svc.StopConsumer(ctx, &req)
+			},
+			"RunCommand": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req RunCommandRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.RunCommand(ctx, &req)
 			},
 			"Fence": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
 				var req Empty
@@ -251,6 +275,22 @@ func (c *agentClient) UnloadProbe(ctx context.Context, req *Empty) (*Empty, erro
 	return &resp, nil
 }
 
+func (c *agentClient) LoadLegacy(ctx context.Context, req *LoadLegacyRequest) (*LoadLegacyReply, error) {
+	var resp LoadLegacyReply
+	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "LoadLegacy", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *agentClient) UnloadLegacy(ctx context.Context, req *Empty) (*Empty, error) {
+	var resp Empty
+	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "UnloadLegacy", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
 func (c *agentClient) LoadTracer(ctx context.Context, req *Empty) (*LoadTracerReply, error) {
 	var resp LoadTracerReply
 	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "LoadTracer", req, &resp); err != nil {
@@ -278,6 +318,14 @@ func (c *agentClient) StartConsumer(ctx context.Context, req *StartConsumerReque
 func (c *agentClient) StopConsumer(ctx context.Context, req *Empty) (*StopConsumerReply, error) {
 	var resp StopConsumerReply
 	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "StopConsumer", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *agentClient) RunCommand(ctx context.Context, req *RunCommandRequest) (*RunCommandReply, error) {
+	var resp RunCommandReply
+	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "RunCommand", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil

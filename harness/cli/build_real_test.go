@@ -136,6 +136,16 @@ var _ = Describe("mews build", Label("build", "net"), func() {
 		Expect(by["quick-1.0-kmod"].Origin).To(Equal(grid.Remembered))
 	})
 
+	It("keeps of a log of 500 MB what its record may have", func() {
+		dir := GinkgoT().TempDir()
+		loud := toy(dir, "loud", "1.0", "# "+dir+"\nifeq ($(KERNELRELEASE),)\nelse\n$(shell head -c 500000000 /dev/zero | tr '\\0' x >&2)\nendif\n")
+		code, by := built("-f", matrix, "--builder", "local", "--kernel", oneKernel, "--source", loud, "--out", filepath.Join(dir, "store"))
+		Expect(code).To(Equal(0))
+		log, err := os.Stat(by["loud-1.0-kmod"].LogPath)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(log.Size()).To(And(BeNumerically(">", 1<<20), BeNumerically("<", 20<<20)))
+	})
+
 	It("comes to what the table of docs/building.md says", func() {
 		code, by := built("-f", "../../docs/grid.yaml", "--kernel", "7.3-cloud", "--driver", "kmod-*", "--out", filepath.Join(GinkgoT().TempDir(), "store"))
 		Expect(code).To(Equal(1))

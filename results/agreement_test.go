@@ -106,6 +106,31 @@ func TestAgreementIsDerived(t *testing.T) {
 	}
 }
 
+// A driver that is known to be bad disagrees, and its neighbour is not blamed; unless it failed for another reason than
+// the foreseen one.
+func TestForeseenDisagreement(t *testing.T) {
+	for expected, blamed := range map[cause.Cause]bool{cause.RuleSilent: false, cause.CORERelocation: true} {
+		r := twoDrivers()
+		bad := &r.Cells[1]
+		bad.Expect = &Expect{State: cause.Fail, Cause: expected}
+		bad.Scenarios[0].Fired, bad.Scenarios[0].Fields = 0, nil
+		bad.Scenarios[0].Finding = finding(cause.Fail, cause.RuleSilent, cause.FaultDriver, "silent")
+		r = r.Settled()
+		if got := r.Cells[0].State == cause.Fail; got != blamed {
+			t.Errorf("expected %s: the good driver is blamed: %v, want %v", expected, got, blamed)
+		}
+		if len(r.Cells[0].Disagreements) != 1 || len(r.Cells[1].Disagreements) != 1 {
+			t.Errorf("expected %s: the disagreement is not in both cells", expected)
+		}
+		if r.Cells[1].Cause != cause.RuleSilent {
+			t.Errorf("the bad cell's cause is %s", r.Cells[1].Cause)
+		}
+		if want := map[bool]int{true: ExitFellShort, false: ExitExpected}[blamed]; ExitCode(r) != want {
+			t.Errorf("expected %s: exit %d, want %d", expected, ExitCode(r), want)
+		}
+	}
+}
+
 func TestAgreementIsShown(t *testing.T) {
 	r := twoDrivers()
 	r.Cells[1].Scenarios[0].Fields["proc.exepath"] = "/usr/bin/ls"

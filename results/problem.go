@@ -46,7 +46,9 @@ func (c Cell) Problems() []Problem {
 		scenarios()
 	}
 	for _, d := range c.Disagreements {
-		add("agreement in "+d.Scenario+" with "+d.With, d.Finding, "")
+		if !d.Foreseen {
+			add("agreement in "+d.Scenario+" with "+d.With, d.Finding, "")
+		}
 	}
 	if len(out) == 0 {
 		add("record", c.Finding, "")

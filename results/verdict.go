@@ -171,7 +171,9 @@ func (c Cell) worst() cause.Finding {
 		consider(sc.Finding)
 	}
 	for _, d := range c.Disagreements {
-		consider(d.Finding)
+		if !d.Foreseen {
+			consider(d.Finding)
+		}
 	}
 	return worst
 }

@@ -132,6 +132,37 @@ func (l *lossy) StopConsumer(context.Context, *wire.Empty) (*wire.StopConsumerRe
 	return reply, nil
 }
 
+// client speaks with the agent until the test ends.
+func (l *lossy) client(t *testing.T) *agent.Client {
+	t.Helper()
+	at, err := net.Listen("unix", filepath.Join(t.TempDir(), "agent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := ttrpc.NewServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire.RegisterAgentService(server, l)
+	go server.Serve(t.Context(), at)
+	t.Cleanup(func() { server.Close() })
+	conn, err := net.Dial("unix", at.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := agent.Dial(t.Context(), conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// callOf calls without a limit.
+func callOf(t *testing.T) call {
+	return func(_ time.Duration, f func(context.Context) error) error { return f(t.Context()) }
+}
+
 // verdicts is a recorder that keeps the scenarios'.
 type verdicts struct {
 	notes
@@ -142,32 +173,11 @@ func (v *verdicts) Scenario(s results.Scenario) error { v.of[s.Name] = s; return
 
 // What is lost while the consumer watches for some rules takes nothing from the silence of the others.
 func TestDropsCountForTheirOwnBatch(t *testing.T) {
-	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "agent"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := ttrpc.NewServer()
-	if err != nil {
-		t.Fatal(err)
-	}
 	far := &lossy{running: true, starts: 1, losing: 2} // the stage before has started it for the first batch
-	wire.RegisterAgentService(server, far)
-	go server.Serve(t.Context(), l)
-	defer server.Close()
-	conn, err := net.Dial("unix", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := agent.Dial(t.Context(), conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-
 	c := stableCell(t, "falco-kmod")
 	v := &verdicts{of: map[string]results.Scenario{}}
 	c.rec = v
-	note, err := c.scenarios(func(_ time.Duration, f func(context.Context) error) error { return f(t.Context()) }, &guest{c: client})
+	note, err := c.scenarios(callOf(t), &guest{c: far.client(t)})
 	if cause.Of(err).Cause != cause.RuleSilent {
 		t.Errorf("the stage is %v, as bad as the worst of them is RULE_SILENT", err)
 	}

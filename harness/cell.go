@@ -355,7 +355,7 @@ func (c *cellRun) consumer(batch []scenarios.Scenario) agent.ConsumerSpec {
 		i := slices.IndexFunc(spec.Watches, func(w consumer.Watch) bool { return w.Name == r.Name })
 		if i < 0 {
 			i = len(spec.Watches)
-			spec.Watches = append(spec.Watches, consumer.Watch{Name: r.Name, Condition: r.Expr.String(), Fields: r.Fields()})
+			spec.Watches = append(spec.Watches, consumer.Watch{Name: r.Name, Condition: r.Condition, Fields: slices.Clone(r.Fields)})
 		}
 		w := &spec.Watches[i]
 		for _, f := range append(slices.Sorted(fieldsOf(s)), containerField[spec.Kind]) {
@@ -371,15 +371,16 @@ func (c *cellRun) consumer(batch []scenarios.Scenario) agent.ConsumerSpec {
 // five processes read events at a time (max_consumers in driver/main.c): the fifth is of the agent's own check.
 const maxRules = 4
 
-// batches are the cell's scenarios, in their order, as the consumer can watch for them: one start of it each. There is
-// always a first one.
+// batches are the scenarios that the consumer has means for, in their order, as it can watch for them: one start of it
+// each. There is always a first one.
 func (c *cellRun) batches() [][]scenarios.Scenario {
+	able := slices.DeleteFunc(slices.Clone(c.Scenarios), func(s scenarios.Scenario) bool { return c.Unable[s.Name] != nil })
 	if c.Consumer.Kind.V != agent.Sysdig {
-		return [][]scenarios.Scenario{c.Scenarios}
+		return [][]scenarios.Scenario{able}
 	}
 	out := [][]scenarios.Scenario{nil}
 	var watched []string // rules of the last batch
-	for _, s := range c.Scenarios {
+	for _, s := range able {
 		if !slices.Contains(watched, s.Rule) {
 			if len(watched) == maxRules {
 				out, watched = append(out, nil), nil

@@ -35,9 +35,20 @@ func fieldsOf(s scenarios.Scenario) iter.Seq[string] {
 }
 
 // scenarios does every attack and its twin, batch by batch, the first under the consumer that runs already. A scenario
-// that falls short does not keep the others from their verdicts; the stage is as bad as the worst of them.
+// that falls short does not keep the others from their verdicts; the stage is as bad as the worst of them. One that the
+// consumer has no means for is known to be unsupported before, and says nothing about the others: only if there are no
+// others is the stage.
 func (c *cellRun) scenarios(call call, g *guest) (string, error) {
 	var sum tally
+	var unable error
+	for _, s := range c.Scenarios {
+		if e := c.Unable[s.Name]; e != nil {
+			if err := c.rec.Scenario(results.EndScenario(s.Name, s.Rule, 0, 0, nil, e)); err != nil {
+				return "", broken{err}
+			}
+			unable = e
+		}
+	}
 	for i, batch := range c.batches() {
 		if i > 0 {
 			if err := call(startLimit, func(ctx context.Context) error {
@@ -51,7 +62,14 @@ func (c *cellRun) scenarios(call call, g *guest) (string, error) {
 			return "", err
 		}
 	}
-	return fmt.Sprintf("%d of %d as expected; %d events, %d drops", sum.passed, len(c.Scenarios), sum.events, sum.drops), sum.worst
+	note := fmt.Sprintf("%d of %d as expected; %d events, %d drops", sum.passed, len(c.Scenarios), sum.events, sum.drops)
+	if len(c.Unable) > 0 {
+		note += fmt.Sprintf("; for %d the consumer has no means", len(c.Unable))
+	}
+	if len(c.Unable) == len(c.Scenarios) {
+		return note, unable
+	}
+	return note, sum.worst
 }
 
 // where tells from the field that a consumer has for it whether an alert was of a container, in the one field that all

@@ -20,7 +20,6 @@ import (
 	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/cause"
 	"github.com/mews-farm/mews/scenarios"
-	"github.com/mews-farm/mews/scenarios/rules"
 )
 
 // Selection is what the command line asked for.
@@ -42,8 +41,9 @@ type Cell struct {
 	Version   string          // the driver's
 	Consumer  matrix.Consumer
 	Scenarios []scenarios.Scenario
-	Rules     map[string]*rules.Rule // by name, in the consumer's vocabulary
-	Err       error                  // why the kernel could not be resolved; carries a finding
+	Rules     map[string]Rule       // by name, in the consumer's vocabulary
+	Unable    map[string]*cause.Err // scenarios that the consumer has no means for, by name: unsupported
+	Err       error                 // why the kernel could not be resolved; carries a finding
 }
 
 // Label is how people name the cell.
@@ -329,19 +329,20 @@ func denied(k Found, d matrix.Driver) *cause.Err {
 // crew is what a cell has whatever its kernel.
 type crew = Cell
 
-// muster finds a driver's source and expands the rules for its consumer. A source that cannot be had is the error of
-// its cells; rules that cannot be read are the matrix's.
+// muster finds a driver's source and compiles the rules for its consumer. A source or a consumer that cannot be had is the
+// error of its cells; rules that cannot be read are the matrix's.
 func muster(ctx context.Context, m *matrix.Matrix, d matrix.Driver, scens []scenarios.Scenario, r Resolver) (crew, error) {
-	w := crew{Driver: d, Scenarios: scens, Rules: map[string]*rules.Rule{}}
+	w := crew{Driver: d, Scenarios: scens}
 	w.Consumer, _ = m.Consumers.Get(d.Consumer.V)
 	set, err := scenarios.Rules(matrix.Values(w.Consumer.Rules)...)
 	if err != nil {
 		return w, err
 	}
-	for _, s := range scens {
-		if w.Rules[s.Rule], err = set.Rule(s.Rule); err != nil {
-			return w, fmt.Errorf("scenario %s: %w", s.Name, err)
-		}
+	words, err := vocabularyOf(ctx, m, w.Consumer, r)
+	if err != nil {
+		w.Err = err
+	} else if w.Rules, w.Unable, err = rulesFor(scens, set, words); err != nil {
+		return w, err
 	}
 	if d.Source.Package.V == "" {
 		w.Version = bpf.Digest()

@@ -21,6 +21,7 @@ import (
 type index struct {
 	releases map[string][]string // by the first suite, newest first
 	down     map[string]error
+	sysdig   string // the version of every userland's
 }
 
 func (x index) Kernels(_ context.Context, e matrix.Kernel, latest int) ([]Found, error) {
@@ -57,11 +58,14 @@ func (x index) Find(_ context.Context, suites []string, name string) (kernels.Pa
 	if err := x.down[suites[0]]; err != nil {
 		return kernels.Package{}, err
 	}
+	if name == "sysdig" {
+		return kernels.Package{Name: name, Version: x.sysdig}, nil
+	}
 	return kernels.Package{Name: name, Version: "0.23.2-6"}, nil
 }
 
 func testIndex() index {
-	return index{releases: map[string][]string{
+	return index{sysdig: "0.41.4+repack-2", releases: map[string][]string{
 		"bullseye-security": {"5.10.0-46-cloud-amd64"},
 		"bookworm-security": {"6.1.0-56-cloud-amd64", "6.1.0-55-cloud-amd64"},
 		"trixie-security":   {"6.12.117+deb13-cloud-amd64", "6.12.116+deb13-cloud-amd64"},

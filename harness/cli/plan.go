@@ -79,6 +79,12 @@ func printPlan(s Streams, p *harness.Plan) error {
 		names := make([]string, len(c.Scenarios))
 		for i, sc := range c.Scenarios {
 			names[i] = sc.Name
+			if e := c.Unable[sc.Name]; e != nil {
+				names[i] += " (" + string(e.Cause) + ")"
+				if t := fmt.Sprintf("%s: %s", e.Cause, e); !slices.Contains(impossible, t) {
+					impossible = append(impossible, t)
+				}
+			}
 		}
 		if c.Denied != nil {
 			names = []string{"unsupported: " + string(c.Denied.Cause)}

@@ -91,6 +91,7 @@ const (
 
 	RuleSilent          Cause = "RULE_SILENT"
 	RuleFalseAlarm      Cause = "RULE_FALSE_ALARM"
+	RuleUnsupported     Cause = "RULE_UNSUPPORTED"     // the consumer lacks a field or an operator that the rule uses
 	SyscallMissing      Cause = "SYSCALL_MISSING"      // the kernel answers ENOSYS to what a scenario needs
 	ScenarioBroken      Cause = "SCENARIO_BROKEN"      // the attack or its twin could not do its deed
 	ConsumerBroken      Cause = "CONSUMER_BROKEN"      // the consumer did not start, or died

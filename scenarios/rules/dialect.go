@@ -3,7 +3,9 @@
 package rules
 
 import (
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -27,6 +29,28 @@ var (
 	Sysdig029 = Dialect{Name: "sysdig 0.29", Fields: without{Falco, newerThan029},
 		brackets: true, plain: true, lacks: []Op{IGlob, Regex, BContains, BStarts, Intersects}}
 )
+
+// unproven is a sysdig that nobody tried: what it lacks is for itself to say, when it starts.
+var unproven = Dialect{Name: "sysdig", Fields: Falco, escapes: true}
+
+// sysdigVersion is the beginning of a package's version, as of 0.41.4+repack-2.
+var sysdigVersion = regexp.MustCompile(`^0\.(\d{1,4})(?:\.|$)`)
+
+// SysdigDialect is the dialect of a sysdig, by its version. What 0.29 lacks, those before it lack too; the container's
+// fields moved to a plug-in with 0.41. Of a version between the two nothing is known, and nothing is called unsupported.
+func SysdigDialect(version string) Dialect {
+	m := sysdigVersion.FindStringSubmatch(version)
+	if m == nil {
+		return unproven
+	}
+	switch minor, _ := strconv.Atoi(m[1]); {
+	case minor <= 29:
+		return Sysdig029
+	case minor >= 41:
+		return Sysdig041
+	}
+	return unproven
+}
 
 // Filter is e as the dialect writes it. The error is an [*Error] that names what the dialect lacks.
 func (d Dialect) Filter(e Expr) (string, error) {

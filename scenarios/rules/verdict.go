@@ -52,12 +52,13 @@ type Result struct {
 func (s *Set) Compile(fields Schema) []Result {
 	var out []Result
 	for _, r := range s.Rules() {
-		out = append(out, r.compile(fields))
+		out = append(out, r.Compile(fields))
 	}
 	return out
 }
 
-func (r *Rule) compile(fields Schema) Result {
+// Compile compiles one rule, as [Set.Compile] does all.
+func (r *Rule) Compile(fields Schema) Result {
 	res := Result{Rule: r}
 	if r.Disabled {
 		res.State = Disabled

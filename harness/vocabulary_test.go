@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mews-farm/mews/results"
+	"github.com/mews-farm/mews/results/cause"
+	"github.com/mews-farm/mews/scenarios"
+	"github.com/mews-farm/mews/scenarios/rules"
+)
+
+// quickCell is the cell of the profile quick on 6.1 for falco-kmod, whose consumer is given these overlays alone.
+func quickCell(t *testing.T, x index, overlays int) (*Cell, error) {
+	t.Helper()
+	m, cat := shippedMatrix(t)
+	for i := range m.Consumers {
+		m.Consumers[i].Value.Rules = m.Consumers[i].Value.Rules[:overlays]
+	}
+	p, err := MakePlan(t.Context(), m, Selection{Profile: "quick", Kernels: []string{"debian-6.1"}, Drivers: []string{"falco-kmod"}}, cat, x)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.Cells) != 1 {
+		t.Fatalf("cells %s", ids(p))
+	}
+	return p.Cells[0], nil
+}
+
+// What the consumer has no field for is known before anything starts, by rule, field and place, and the others run.
+func TestRuleThatTheConsumerLacks(t *testing.T) {
+	c, err := quickCell(t, testIndex(), 0) // without the overlay that reads the container from the cgroups
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := c.Unable["drop-and-execute"]
+	if e == nil || e.State != cause.Unsupported || e.Cause != cause.RuleUnsupported || e.Check() != nil {
+		t.Fatalf("drop-and-execute is %+v", e)
+	}
+	for _, want := range []string{`"Drop and execute new binary in container"`, "no field container.id", "falco.yaml:", "condition:1:", "sysdig 0.41.4"} {
+		if !strings.Contains(e.Error(), want) {
+			t.Errorf("%q does not say %s", e, want)
+		}
+	}
+	run := &cellRun{Cell: c}
+	if b := run.batches(); len(c.Unable) != 1 || len(b) != 1 || len(b[0]) != 1 || b[0][0].Name != "openat2-read-sensitive" {
+		t.Errorf("the others are not run: unable %v, batches %v", c.Unable, b)
+	}
+	if c, err = quickCell(t, testIndex(), 1); err != nil || len(c.Unable) != 0 {
+		t.Errorf("with the overlay: unable %v, error %v", c.Unable, err)
+	}
+}
+
+// The version of the userland's sysdig decides: 0.29 knows nothing of upper layers.
+func TestVersionOfSysdigDecides(t *testing.T) {
+	x := testIndex()
+	x.sysdig = "0.29.3-1+b1"
+	c, err := quickCell(t, x, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := c.Unable["drop-and-execute"]; e == nil || !strings.Contains(e.Error(), "no field proc.is_exe_upper_layer") {
+		t.Errorf("drop-and-execute is %v", e)
+	}
+	x.sysdig = "0.35.0-1" // which nobody tried: what it lacks is for itself to say
+	if c, err = quickCell(t, x, 0); err != nil || len(c.Unable) != 0 {
+		t.Errorf("unable %v, error %v", c.Unable, err)
+	}
+	gone := errors.New("mirror gone")
+	x.down = map[string]error{"sid": gone}
+	if c, err = quickCell(t, x, 1); err != nil || !errors.Is(c.Err, gone) {
+		t.Errorf("error %v of the cell, %v of the plan", c.Err, err)
+	}
+}
+
+func TestRulesFor(t *testing.T) {
+	set, err := rules.Load(rules.File{Name: "r.yaml", Data: []byte(`
+- rule: takes
+  desc: d
+  condition: proc.name = a or proc.name = b and fd.name = c
+  output: o %proc.name %proc.pexepath %container.id
+  priority: INFO
+- {rule: broken, desc: d, condition: proc.nam = a, output: o, priority: INFO}
+- {rule: "off", desc: d, condition: proc.name = a, output: o, priority: INFO, enabled: false}
+- {rule: regex, desc: d, condition: 'proc.name regex "a+"', output: o, priority: INFO}
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := vocabulary{"sysdig 0.29", rules.Sysdig029.Fields, rules.Sysdig029.Filter}
+	take, unable, err := rulesFor([]scenarios.Scenario{{Name: "a", Rule: "takes"}, {Name: "b", Rule: "regex"}}, set, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := take["takes"]; got.Condition != "proc.name = a or (proc.name = b and fd.name = c)" || !slices.Equal(got.Fields, []string{"container.id", "fd.name", "proc.name"}) {
+		t.Errorf("the condition %q with the fields %q", got.Condition, got.Fields)
+	}
+	if e := unable["b"]; e == nil || !strings.Contains(e.Error(), "no operator regex") || len(unable) != 1 {
+		t.Errorf("unable %v", unable)
+	}
+	expects := scenarios.Scenario{Name: "a", Rule: "takes"}
+	expects.Expect.Fields = map[string]string{"proc.is_exe_from_memfd": "true"}
+	if _, unable, err = rulesFor([]scenarios.Scenario{expects}, set, old); err != nil || unable["a"] == nil {
+		t.Errorf("a field that is expected and lacking: unable %v, error %v", unable, err)
+	}
+	for rule, want := range map[string]string{"broken": `unknown field "proc.nam"; did you mean "proc.name"?`, "off": "not enabled", "none": "no rule is named"} {
+		if _, _, err := rulesFor([]scenarios.Scenario{{Name: "a", Rule: rule}}, set, old); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("rule %s: %v, want %s", rule, err, want)
+		}
+	}
+}
+
+// A stage in which nothing could be judged is no pass.
+func TestScenariosThatCannotBe(t *testing.T) {
+	c := stableCell(t, "falco-kmod")
+	e := &cause.Err{Finding: cause.Finding{State: cause.Unsupported, Cause: cause.RuleUnsupported, Fault: cause.FaultHarness}, What: "no field"}
+	c.Scenarios, c.Unable = c.Scenarios[:1], map[string]*cause.Err{c.Scenarios[0].Name: e}
+	v := &verdicts{of: map[string]results.Scenario{}}
+	c.rec = v
+	far := &lossy{running: true, starts: 1}
+	note, err := c.scenarios(callOf(t), &guest{c: far.client(t)})
+	if f := cause.Of(err); f.State != cause.Unsupported || f.Cause != cause.RuleUnsupported {
+		t.Errorf("the stage is %v (%s)", err, note)
+	}
+	if got := v.of[c.Scenarios[0].Name]; got.State != cause.Unsupported || got.Check() != nil {
+		t.Errorf("the scenario is %+v", got)
+	}
+	if spec := c.consumer(c.batches()[0]); len(spec.Watches) > 0 {
+		t.Errorf("it is watched for: %+v", spec.Watches)
+	}
+}

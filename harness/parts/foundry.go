@@ -245,6 +245,9 @@ func legacyClang(all []images.Choice, w images.Want) (images.Choice, error) {
 func (f *Foundry) choose(ctx context.Context, c *grid.Cell) (*chosen, error) {
 	k := c.Kernel.Resolved
 	w := images.Want{Distro: k.Kernel.Distro, Suite: k.Suite, Arch: k.Kernel.Arch, NoRegistry: f.puller() == nil}
+	if c.Driver.Variant == product.EBPF {
+		w.Arch = hostArch // every clang makes eBPF, and looks at the headers of any architecture
+	}
 	ch := &chosen{}
 	var own kernels.Compiler
 	var err error

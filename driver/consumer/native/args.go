@@ -3,9 +3,6 @@
 package native
 
 import (
-	"strconv"
-	"strings"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/driver/modern"
@@ -36,19 +33,19 @@ func (e *event) argument(name string) (rules.Value, bool) {
 
 // raw is an argument as a number without a sign, num as one with it, octal as permissions go.
 func raw(i int) func(*event) string {
-	return func(e *event) string { return strconv.FormatUint(e.Raw[i], 10) }
+	return func(e *event) string { return e.scratch.unsigned(e.Raw[i]) }
 }
 func num(i int) func(*event) string {
-	return func(e *event) string { return itoa(int64(int32(e.Raw[i]))) }
+	return func(e *event) string { return e.scratch.number(int64(int32(e.Raw[i]))) }
 }
 
 func uid(i int) func(*event) string {
-	return func(e *event) string { return strconv.FormatUint(uint64(uint32(e.Raw[i])), 10) }
+	return func(e *event) string { return e.scratch.unsigned(uint64(uint32(e.Raw[i]))) }
 }
 
 // bits is an argument by the names of its bits, choice one by the name of its value.
 func bits(i int, names []flagName) func(*event) string {
-	return func(e *event) string { return flagNames(int(e.Raw[i]), names) }
+	return func(e *event) string { return e.scratch.flags(int(e.Raw[i]), names, "|") }
 }
 
 func choice(i int, names map[int]string) func(*event) string {
@@ -56,16 +53,16 @@ func choice(i int, names map[int]string) func(*event) string {
 		if name, ok := names[int(int32(e.Raw[i]))]; ok {
 			return name
 		}
-		return itoa(int64(int32(e.Raw[i])))
+		return e.scratch.number(int64(int32(e.Raw[i])))
 	}
 }
 
-func ret(e *event) string    { return itoa(e.Ret) }
+func ret(e *event) string    { return e.scratch.number(e.Ret) }
 func res(e *event) string    { return result(e.Ret) }
 func name(e *event) string   { return e.Name }
 func name2(e *event) string  { return e.Name2 }
 func extra(e *event) string  { return e.Extra }
-func target(e *event) string { return absolute(e.Name, e.Dir) }
+func target(e *event) string { return e.absolute(e.Name, e.Dir) }
 
 func fdName(e *event) string {
 	v, _ := e.fd("fd.name")
@@ -80,23 +77,23 @@ func given(e *event) string {
 	case e.Addr.Family == unix.AF_UNIX:
 		return e.Addr.Path
 	case e.Addr.IP.IsValid():
-		return plain(e.Addr.IP)
+		return e.plain(e.Addr.IP)
 	}
 	return ""
 }
 
 // arguments are those of the system calls, in Falco's order, without what nobody can write a rule on (lengths, pointers).
 var arguments = map[string][]argument{
-	"execve": {{"flags", func(e *event) string { return exeFlags(e.Exe) }}, {"filename", name}, {"exe", func(e *event) string {
+	"execve": {{"flags", func(e *event) string { return e.scratch.exeFlags(e.Exe) }}, {"filename", name}, {"exe", func(e *event) string {
 		v, _ := e.proc("proc.exe", "")
 		return v.Str
 	}}},
-	"procexit": {{"status", ret}, {"ret", func(e *event) string { return itoa(e.Ret >> 8 & 0xff) }}},
+	"procexit": {{"status", ret}, {"ret", func(e *event) string { return e.scratch.number(e.Ret >> 8 & 0xff) }}},
 
 	"open":    opening("name"),
 	"creat":   opening("name"),
 	"openat":  append(opening("name"), argument{"dirfd", openDir}),
-	"openat2": append(opening("name"), argument{"dirfd", openDir}, argument{"resolve", func(e *event) string { return flagNames(int(e.Resolve), resolveFlags) }}),
+	"openat2": append(opening("name"), argument{"dirfd", openDir}, argument{"resolve", func(e *event) string { return e.scratch.flags(int(e.Resolve), resolveFlags, "|") }}),
 
 	"write":    {{"res", res}, {"fd", num(0)}, {"size", raw(2)}},
 	"writev":   {{"res", res}, {"fd", num(0)}},
@@ -108,7 +105,7 @@ var arguments = map[string][]argument{
 	"clone":  {{"res", ret}, {"flags", bits(0, cloneFlags)}},
 	"clone3": {{"res", ret}, {"flags", bits(0, cloneFlags)}},
 
-	"socket":  {{"fd", ret}, {"domain", choice(0, families)}, {"type", func(e *event) string { return itoa(int64(int32(e.Raw[1]))) }}, {"proto", num(2)}},
+	"socket":  {{"fd", ret}, {"domain", choice(0, families)}, {"type", func(e *event) string { return e.scratch.number(int64(int32(e.Raw[1]))) }}, {"proto", num(2)}},
 	"connect": {{"res", res}, {"fd", num(0)}, {"tuple", fdName}, {"addr", given}},
 	"bind":    {{"res", res}, {"fd", num(0)}, {"addr", given}},
 	"accept":  {{"fd", ret}, {"tuple", fdName}},
@@ -116,7 +113,7 @@ var arguments = map[string][]argument{
 
 	"dup":   {{"res", ret}, {"oldfd", num(0)}},
 	"dup2":  {{"res", ret}, {"oldfd", num(0)}, {"newfd", num(1)}},
-	"dup3":  {{"res", ret}, {"oldfd", num(0)}, {"newfd", num(1)}, {"flags", func(e *event) string { return flagNames(int(e.Raw[2]), []flagName{{"O_CLOEXEC", unix.O_CLOEXEC}}) }}},
+	"dup3":  {{"res", ret}, {"oldfd", num(0)}, {"newfd", num(1)}, {"flags", func(e *event) string { return e.scratch.flags(int(e.Raw[2]), dupFlags, "|") }}},
 	"fcntl": {{"res", ret}, {"fd", num(0)}, {"cmd", choice(1, fcntlCommands)}},
 
 	"unlink":    {{"res", res}, {"path", target}},
@@ -160,36 +157,22 @@ var arguments = map[string][]argument{
 // opening are the arguments that all system calls have that open a file.
 func opening(file string) []argument {
 	return []argument{
-		{"fd", ret}, {file, target}, {"flags", func(e *event) string { return openFlags(e.Flags) }},
-		{"mode", func(e *event) string { return flagNames(int(e.Perm), modeFlags) }},
+		{"fd", ret}, {file, target}, {"flags", func(e *event) string { return e.scratch.openFlags(e.Flags) }},
+		{"mode", func(e *event) string { return e.scratch.flags(int(e.Perm), modeFlags, "|") }},
 	}
 }
 
-func openDir(e *event) string { return dirName(int32(e.DirFD)) }
+func openDir(e *event) string { return e.dirName(int32(e.DirFD)) }
 
 func dirFD(i int) func(*event) string {
-	return func(e *event) string { return dirName(int32(e.Raw[i])) }
+	return func(e *event) string { return e.dirName(int32(e.Raw[i])) }
 }
 
-func dirName(fd int32) string {
+func (e *event) dirName(fd int32) string {
 	if fd == unix.AT_FDCWD {
 		return "AT_FDCWD"
 	}
-	return itoa(int64(fd))
+	return e.scratch.number(int64(fd))
 }
 
-func newPath(e *event) string { return absolute(e.Name2, e.Dir2) }
-
-func itoa(n int64) string { return strconv.FormatInt(n, 10) }
-
-// flagNames joins the names of the bits that are set. A name of several bits must stand before those of one of them.
-func flagNames(value int, names []flagName) string {
-	var out []string
-	for _, f := range names {
-		if f.bits != 0 && value&f.bits == f.bits {
-			out = append(out, f.name)
-			value &^= f.bits
-		}
-	}
-	return strings.Join(out, "|")
-}
+func newPath(e *event) string { return e.absolute(e.Name2, e.Dir2) }

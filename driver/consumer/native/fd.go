@@ -5,6 +5,7 @@ package native
 import (
 	"net/netip"
 	"path"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -44,7 +45,7 @@ func (e *event) openedFD(name string) (rules.Value, bool) {
 	case "fd.num":
 		return rules.NumberValue(max(e.Ret, -1)), true
 	}
-	return fileField(name, absolute(e.Name, e.Dir), kind)
+	return fileField(name, e.absolute(e.Name, e.Dir), kind)
 }
 
 // fileField is a field of the file with a name, "" if that is not known; kind "" means that it is not a descriptor.
@@ -68,16 +69,16 @@ func fileField(field, name, kind string) (rules.Value, bool) {
 }
 
 // absolute is a name given by a caller, made absolute and clean, or "" if nobody could tell from where a relative one starts.
-func absolute(name, dir string) string {
+func (e *event) absolute(name, dir string) string {
 	switch {
 	case name == "":
 		return ""
 	case path.IsAbs(name):
-		return path.Clean(name)
+		dir = "/"
 	case !path.IsAbs(dir):
 		return ""
 	}
-	return path.Join(dir, name)
+	return e.scratch.clean(dir, name)
 }
 
 // descriptor is the number of the descriptor that a call is about.
@@ -140,33 +141,40 @@ func (e *event) socketFD(name string) (rules.Value, bool) {
 	case "fd.name":
 		switch {
 		case client.IsValid() && server.IsValid():
-			return str(plain(client) + "->" + plain(server))
+			return str(e.scratch.join(e.plain(client), []string{e.plain(server)}, "->"))
 		case server.IsValid() && server.Port() != 0:
-			return str(plain(server))
+			return str(e.plain(server))
 		}
-	case "fd.cip", "fd.cport":
+	case "fd.cip", "fd.cport", "fd.cnet":
 		return end(name[4:], client)
-	case "fd.sip", "fd.sport":
+	case "fd.sip", "fd.sport", "fd.snet":
 		return end(name[4:], server)
-	case "fd.lip", "fd.lport":
+	case "fd.lip", "fd.lport", "fd.lnet":
 		return end(name[4:], local)
-	case "fd.rip", "fd.rport":
+	case "fd.rip", "fd.rport", "fd.rnet":
 		return end(name[4:], remote)
 	}
 	return rules.Value{}, false
 }
 
 // plain is address:port as libsinsp prints it, an IPv6 address without brackets.
-func plain(a netip.AddrPort) string { return a.Addr().String() + ":" + itoa(int64(a.Port())) }
+func (e *event) plain(a netip.AddrPort) string {
+	s := &e.scratch
+	start := len(s.text)
+	s.text = append(a.Addr().AppendTo(s.text), ':')
+	s.text = strconv.AppendUint(s.text, uint64(a.Port()), 10)
+	return s.since(start)
+}
 
+// end is the address or the port of one end of a connection.
 func end(what string, a netip.AddrPort) (rules.Value, bool) {
 	switch {
 	case !a.IsValid():
 		return rules.Value{}, false
-	case what == "ip":
-		return str(a.Addr().String())
+	case what == "port":
+		return number(int(a.Port()))
 	}
-	return number(int(a.Port()))
+	return rules.AddressValue(a.Addr()), true
 }
 
 func protocol(s *modern.Socket) (rules.Value, bool) {
@@ -203,33 +211,33 @@ func (e *event) unixFD(name string) (rules.Value, bool) {
 // fs is what a system call does to the tree of files.
 func (e *event) fs(name string) (rules.Value, bool) {
 	if e.Kind == modern.Open {
-		return treeField(name, "fs.path.name", e.Name, e.Dir)
+		return e.treeField(name, "fs.path.name", e.Name, e.Dir)
 	}
 	switch e.Syscall {
 	case "unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "chmod", "fchmodat", "fchmodat2", "umount2":
-		return treeField(name, "fs.path.name", e.Name, e.Dir)
+		return e.treeField(name, "fs.path.name", e.Name, e.Dir)
 	case "fchmod":
-		return treeField(name, "fs.path.name", e.Path, "")
+		return e.treeField(name, "fs.path.name", e.Path, "")
 	case "rename", "renameat", "renameat2", "link", "linkat", "mount":
-		if v, ok := treeField(name, "fs.path.source", e.Name, e.Dir); ok {
+		if v, ok := e.treeField(name, "fs.path.source", e.Name, e.Dir); ok {
 			return v, ok
 		}
-		return treeField(name, "fs.path.target", e.Name2, e.Dir2)
+		return e.treeField(name, "fs.path.target", e.Name2, e.Dir2)
 	case "symlink", "symlinkat":
-		if v, ok := treeField(name, "fs.path.source", e.Name2, e.Dir2); ok {
+		if v, ok := e.treeField(name, "fs.path.source", e.Name2, e.Dir2); ok {
 			return v, ok
 		}
 		// What it holds is looked up from where the link lies, when somebody does.
-		return treeField(name, "fs.path.target", e.Name, path.Dir(absolute(e.Name2, e.Dir2)))
+		return e.treeField(name, "fs.path.target", e.Name, path.Dir(e.absolute(e.Name2, e.Dir2)))
 	}
 	return rules.Value{}, false
 }
 
 // treeField is the field that has what, or what with raw behind it, as its name.
-func treeField(name, what, file, dir string) (rules.Value, bool) {
+func (e *event) treeField(name, what, file, dir string) (rules.Value, bool) {
 	switch name {
 	case what:
-		file = absolute(file, dir)
+		file = e.absolute(file, dir)
 		return nonEmpty(file, file)
 	case what + "raw":
 		return nonEmpty(file, file)

@@ -22,6 +22,28 @@ type event struct {
 	processes *modern.Processes
 	names     *accounts
 	num       uint64
+	*work
+}
+
+// work is what evaluating one event needs, and the next can use again.
+type work struct {
+	scratch    scratch
+	containers map[string]string // container.id by cgroup: to find it takes longer than most rules
+}
+
+// maxContainers bounds what is kept of cgroups. One that made more is a hostile guest.
+const maxContainers = 4096
+
+func (w *work) containerOf(cgroup string) string {
+	id, known := w.containers[cgroup]
+	if !known {
+		if w.containers == nil || len(w.containers) >= maxContainers {
+			w.containers = map[string]string{}
+		}
+		id = containerID(cgroup)
+		w.containers[cgroup] = id
+	}
+	return id
 }
 
 // Field implements [rules.Event].
@@ -42,7 +64,7 @@ func (e *event) Field(name, arg string) (rules.Value, bool) {
 		return e.account(name)
 	}
 	if name == "container.id" {
-		return str(containerID(e.process.CgroupPath))
+		return str(e.containerOf(e.process.CgroupPath))
 	}
 	return rules.Value{}, false
 }
@@ -52,7 +74,7 @@ func (e *event) evt(name string) (rules.Value, bool) {
 	case "evt.num":
 		return rules.NumberValue(int64(e.num)), true
 	case "evt.time":
-		return str(wallClock(e.Time).UTC().Format("15:04:05.000000000"))
+		return str(e.scratch.date(wallClock(e.Time).UTC(), "15:04:05.000000000"))
 	case "evt.type":
 		if e.Kind == modern.Exit {
 			return str("procexit")
@@ -92,13 +114,13 @@ func (e *event) thread(name string) (rules.Value, bool) {
 	case "thread.tid":
 		return number(e.TID)
 	case "thread.cgroups":
-		return nonEmpty(e.process.CgroupPath, "unified="+e.process.CgroupPath)
+		return nonEmpty(e.process.CgroupPath, e.scratch.join("unified=", []string{e.process.CgroupPath}, ""))
 	case "thread.cap_effective":
-		return str(capabilities(e.process.Caps.Effective))
+		return str(e.scratch.capabilities(e.process.Caps.Effective))
 	case "thread.cap_permitted":
-		return str(capabilities(e.process.Caps.Permitted))
+		return str(e.scratch.capabilities(e.process.Caps.Permitted))
 	case "thread.cap_inheritable":
-		return str(capabilities(e.process.Caps.Inheritable))
+		return str(e.scratch.capabilities(e.process.Caps.Inheritable))
 	}
 	return rules.Value{}, false
 }
@@ -135,19 +157,19 @@ func (e *event) proc(name, arg string) (rules.Value, bool) {
 	case "proc.ppid":
 		return number(p.PPID)
 	case "proc.cwd":
-		return nonEmpty(p.CWD, withSlash(p.CWD))
+		return nonEmpty(p.CWD, e.withSlash(p.CWD))
 	case "proc.tty":
 		return number(p.TTY)
 	case "proc.aname", "proc.aexe", "proc.aexepath", "proc.acmdline", "proc.apid":
-		return e.ancestors("proc."+strings.TrimPrefix(name, "proc.a"), arg)
+		return e.ancestors(ancestral[name], arg)
 	case "proc.env":
-		return environment(p.Env, arg)
+		return e.environment(p.Env, arg)
 	case "proc.pname", "proc.pexe", "proc.pexepath", "proc.pcmdline", "proc.pvpid":
-		return e.ancestor("proc."+strings.TrimPrefix(name, "proc.p"), 1)
+		return e.ancestor(parental[name], 1)
 	case "proc.cmdline":
-		return str(strings.Join(append([]string{p.Comm}, argv(p)...), " "))
+		return str(e.scratch.join(p.Comm, argv(p), " "))
 	case "proc.args":
-		return str(strings.Join(argv(p), " "))
+		return str(e.scratch.join("", argv(p), " "))
 	case "proc.exe":
 		if len(p.Args) == 0 {
 			return rules.Value{}, false
@@ -170,13 +192,23 @@ func (e *event) proc(name, arg string) (rules.Value, bool) {
 	return rules.Value{}, false
 }
 
+// The fields of an ancestor and of the parent, and what they are of that process itself.
+var (
+	ancestral = map[string]string{
+		"proc.aname": "proc.name", "proc.aexe": "proc.exe", "proc.aexepath": "proc.exepath", "proc.acmdline": "proc.cmdline", "proc.apid": "proc.pid",
+	}
+	parental = map[string]string{
+		"proc.pname": "proc.name", "proc.pexe": "proc.exe", "proc.pexepath": "proc.exepath", "proc.pcmdline": "proc.cmdline", "proc.pvpid": "proc.vpid",
+	}
+)
+
 // ancestor is a field of the process n generations above.
 func (e *event) ancestor(name string, n int) (rules.Value, bool) {
 	p := e.processes.Ancestor(e.process, min(n, maxAncestors))
 	if p == nil {
 		return rules.Value{}, false
 	}
-	of := event{Event: e.Event, process: p, processes: e.processes}
+	of := event{Event: e.Event, process: p, processes: e.processes, work: e.work}
 	return of.proc(name, "")
 }
 
@@ -189,27 +221,36 @@ func (e *event) ancestors(name, arg string) (rules.Value, bool) {
 		}
 		return e.ancestor(name, n)
 	}
-	var list []string
+	s := &e.scratch
+	start := len(s.list)
+	kind := rules.List
 	for n := 1; n <= maxAncestors && e.processes.Ancestor(e.process, n) != nil; n++ {
-		if v, ok := e.ancestor(name, n); ok {
-			list = append(list, text(v))
+		v, ok := e.ancestor(name, n)
+		switch {
+		case !ok:
+		case v.Kind == rules.Number:
+			kind = rules.Numbers
+			s.list = append(s.list, s.number(v.Num))
+		default:
+			s.list = append(s.list, v.Str)
 		}
 	}
-	return rules.ListValue(list...), len(list) > 0
+	list := s.list[start:]
+	return rules.Value{Kind: kind, List: list}, len(list) > 0
 }
 
 // withSlash is a working directory as libsinsp shows it.
-func withSlash(dir string) string {
+func (e *event) withSlash(dir string) string {
 	if strings.HasSuffix(dir, "/") {
 		return dir
 	}
-	return dir + "/"
+	return e.scratch.join(dir, []string{"/"}, "")
 }
 
 // environment is the whole of it, or the value of one variable.
-func environment(env []string, name string) (rules.Value, bool) {
+func (e *event) environment(env []string, name string) (rules.Value, bool) {
 	if name == "" {
-		all := strings.Join(env, " ")
+		all := e.scratch.join("", env, " ")
 		return nonEmpty(all, all)
 	}
 	for _, kv := range env {
@@ -234,15 +275,17 @@ func boolean(b bool) (rules.Value, bool) { return rules.BoolValue(b), true }
 // nonEmpty is the value s, absent where known is empty.
 func nonEmpty(known, s string) (rules.Value, bool) { return rules.StringValue(s), known != "" }
 
-// text is a value as Falco prints it.
+// text is a value as Falco prints it, in memory of its own.
 func text(v rules.Value) string {
 	switch v.Kind {
 	case rules.Number:
 		return strconv.FormatInt(v.Num, 10)
 	case rules.Bool:
 		return strconv.FormatBool(v.Bool)
-	case rules.List:
+	case rules.Address:
+		return v.Addr.String()
+	case rules.List, rules.Numbers:
 		return "(" + strings.Join(v.List, ",") + ")"
 	}
-	return v.Str
+	return strings.Clone(v.Str)
 }

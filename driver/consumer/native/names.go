@@ -3,8 +3,6 @@
 package native
 
 import (
-	"strings"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/driver/modern"
@@ -41,40 +39,34 @@ var openFlagNames = []flagName{
 }
 
 // openFlags is Falco's evt.arg.flags of a system call that opens a file.
-func openFlags(flags int) string {
-	var names []string
-	rest := flags
-	for _, f := range openFlagNames {
-		if rest&f.bits == f.bits {
-			names = append(names, f.name)
-			rest &^= f.bits
-		}
-	}
+func (s *scratch) openFlags(flags int) string {
+	start := len(s.text)
+	s.flags(flags, openFlagNames, "|")
 	switch flags & unix.O_ACCMODE {
 	case unix.O_RDONLY:
-		names = append(names, "O_RDONLY")
+		s.more(start, "|", "O_RDONLY")
 	case unix.O_WRONLY:
-		names = append(names, "O_WRONLY")
+		s.more(start, "|", "O_WRONLY")
 	case unix.O_RDWR:
-		names = append(names, "O_RDWR")
+		s.more(start, "|", "O_RDWR")
 	}
 	if flags&unix.O_CLOEXEC != 0 {
-		names = append(names, "O_CLOEXEC")
+		s.more(start, "|", "O_CLOEXEC")
 	}
-	return strings.Join(names, "|")
+	return s.since(start)
 }
 
 // exeFlags is Falco's evt.arg.flags of an exec.
-func exeFlags(exe modern.Exe) string {
-	var names []string
+func (s *scratch) exeFlags(exe modern.Exe) string {
+	start := len(s.text)
 	if exe.Writable {
-		names = append(names, "EXE_WRITABLE")
+		s.more(start, "|", "EXE_WRITABLE")
 	}
 	if exe.UpperLayer {
-		names = append(names, "EXE_UPPER_LAYER")
+		s.more(start, "|", "EXE_UPPER_LAYER")
 	}
 	if exe.Memfd {
-		names = append(names, "EXE_FROM_MEMFD")
+		s.more(start, "|", "EXE_FROM_MEMFD")
 	}
-	return strings.Join(names, "|")
+	return s.since(start)
 }

@@ -40,8 +40,10 @@ const malformed = "malformed record"
 type Consumer struct {
 	driver    Driver
 	processes *modern.Processes
-	accounts  *accounts
 	watches   []watch
+	matcher   *rules.Matcher // of the watches, in their order
+	event     event          // the one that is evaluated
+	hits      []int          // of it
 	matches   chan consumer.Match
 	done      chan struct{} // closed when the last event was evaluated
 	abandon   chan struct{} // closed when nobody reads the matches any more
@@ -59,7 +61,6 @@ func New(d Driver) *Consumer {
 	return &Consumer{
 		driver:    d,
 		processes: modern.NewProcesses(os.DirFS("/proc")),
-		accounts:  readAccounts(),
 		matches:   make(chan consumer.Match, matchBuffer),
 		done:      make(chan struct{}),
 		abandon:   make(chan struct{}),
@@ -119,6 +120,11 @@ func (c *Consumer) Start(_ context.Context, watches []consumer.Watch) error {
 		}
 		c.watches = append(c.watches, ready)
 	}
+	programs := make([]*rules.Program, len(c.watches))
+	for i, w := range c.watches {
+		programs[i] = w.prog
+	}
+	c.matcher = rules.NewMatcher(programs...)
 	// Attached first: a process that starts between the two is in /proc, in the events, or in both.
 	if err := c.driver.Attach(); err != nil {
 		return err
@@ -126,6 +132,7 @@ func (c *Consumer) Start(_ context.Context, watches []consumer.Watch) error {
 	if err := c.processes.Seed(); err != nil {
 		return err
 	}
+	c.event = event{processes: c.processes, names: readAccounts(), work: &work{}}
 	go c.run()
 	return nil
 }
@@ -137,8 +144,10 @@ func (c *Consumer) Matches() <-chan consumer.Match { return c.matches }
 func (c *Consumer) run() {
 	defer close(c.done)
 	defer close(c.matches)
+	var ev modern.Event
 	for {
-		ev, err := c.driver.Read()
+		var err error
+		ev, err = c.driver.Read()
 		switch {
 		case errors.Is(err, io.EOF):
 			return
@@ -158,18 +167,26 @@ func (c *Consumer) run() {
 	}
 }
 
-// evaluate reports whether there is still a reader for matches.
-func (c *Consumer) evaluate(ev *modern.Event) bool {
-	e := event{Event: ev, process: c.processes.Apply(ev), processes: c.processes, names: c.accounts}
+// look evaluates the watches on ev: c.hits are those that it meets.
+func (c *Consumer) look(ev *modern.Event) {
+	e := &c.event
+	e.Event, e.process = ev, c.processes.Apply(ev)
+	c.hits = c.hits[:0]
 	if ev.Kind == modern.Fork {
-		return true // of the call that made it there is an event of its own
+		return // of the call that made it there is an event of its own
 	}
 	c.events++
 	e.num = c.events
-	for _, w := range c.watches {
-		if !w.prog.Match(&e) {
-			continue
-		}
+	e.scratch.reset()
+	c.hits = c.matcher.Match(e, c.hits)
+}
+
+// evaluate reports whether there is still a reader for matches.
+func (c *Consumer) evaluate(ev *modern.Event) bool {
+	c.look(ev)
+	e := &c.event
+	for _, i := range c.hits {
+		w := c.watches[i]
 		m := consumer.Match{Watch: w.name, Time: wallClock(ev.Time), Fields: map[string]string{}}
 		for _, f := range w.fields {
 			if v, ok := e.Field(f.name, f.arg); ok {

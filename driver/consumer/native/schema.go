@@ -23,15 +23,19 @@ var fixed = rules.Table{
 	"fd.nameraw":    {Kind: rules.String}, // as the caller gave it
 	"fd.directory":  {Kind: rules.String},
 	"fd.filename":   {Kind: rules.String},
-	"fd.num":        {Kind: rules.Number}, // -1 if the file could not be opened
-	"fd.type":       {Kind: rules.String}, // file, directory, ipv4, ipv6, unix
-	"fd.typechar":   {Kind: rules.String}, // d if a directory was asked for, else f; 4, 6 and u of sockets
-	"fd.sockfamily": {Kind: rules.String}, // ip or unix
-	"fd.l4proto":    {Kind: rules.String}, // tcp, udp, icmp, raw
-	"fd.cip":        {Kind: rules.String}, // the client's address
-	"fd.sip":        {Kind: rules.String}, // the server's
-	"fd.lip":        {Kind: rules.String}, // the local one
-	"fd.rip":        {Kind: rules.String}, // the remote one
+	"fd.num":        {Kind: rules.Number},  // -1 if the file could not be opened
+	"fd.type":       {Kind: rules.String},  // file, directory, ipv4, ipv6, unix
+	"fd.typechar":   {Kind: rules.String},  // d if a directory was asked for, else f; 4, 6 and u of sockets
+	"fd.sockfamily": {Kind: rules.String},  // ip or unix
+	"fd.l4proto":    {Kind: rules.String},  // tcp, udp, icmp, raw
+	"fd.cip":        {Kind: rules.Address}, // the client's address
+	"fd.sip":        {Kind: rules.Address}, // the server's
+	"fd.lip":        {Kind: rules.Address}, // the local one
+	"fd.rip":        {Kind: rules.Address}, // the remote one
+	"fd.cnet":       {Kind: rules.Network}, // of the client's address, and so on
+	"fd.snet":       {Kind: rules.Network},
+	"fd.lnet":       {Kind: rules.Network},
+	"fd.rnet":       {Kind: rules.Network},
 	"fd.cport":      {Kind: rules.Number},
 	"fd.sport":      {Kind: rules.Number},
 	"fd.lport":      {Kind: rules.Number},
@@ -60,11 +64,11 @@ var fixed = rules.Table{
 	"proc.pexepath":           {Kind: rules.String},
 	"proc.pcmdline":           {Kind: rules.String},
 	"proc.pvpid":              {Kind: rules.Number},
-	"proc.aname":              ancestral(rules.String),
-	"proc.aexe":               ancestral(rules.String),
-	"proc.aexepath":           ancestral(rules.String),
-	"proc.acmdline":           ancestral(rules.String),
-	"proc.apid":               ancestral(rules.Number),
+	"proc.aname":              ofAncestors(rules.List, rules.String),
+	"proc.aexe":               ofAncestors(rules.List, rules.String),
+	"proc.aexepath":           ofAncestors(rules.List, rules.String),
+	"proc.acmdline":           ofAncestors(rules.List, rules.String),
+	"proc.apid":               ofAncestors(rules.Numbers, rules.Number),
 	"proc.exe_ino":            {Kind: rules.Number},
 	"proc.is_exe_writable":    {Kind: rules.Bool},
 	"proc.is_exe_upper_layer": {Kind: rules.Bool},
@@ -85,11 +89,12 @@ var fixed = rules.Table{
 	"thread.cap_inheritable": {Kind: rules.String},
 }
 
-func ancestral(k rules.Kind) rules.FieldType {
-	return rules.FieldType{Kind: rules.List, Arg: rules.ArgOptional, ArgIndex: true, WithArg: k}
+func ofAncestors(all, one rules.Kind) rules.FieldType {
+	return rules.FieldType{Kind: all, Arg: rules.ArgOptional, ArgIndex: true, WithArg: one}
 }
 
-// schema adds the arguments of the system calls to the fixed fields.
+// schema adds the arguments of the system calls to the fixed fields, and what libsinsp calls the types of all: fields are
+// compared with each other only if that is the same.
 func schema() rules.Table {
 	t := rules.Table{}
 	for name, ft := range fixed {
@@ -98,6 +103,12 @@ func schema() rules.Table {
 	for _, args := range arguments {
 		for _, a := range args {
 			t["evt.arg."+a.name] = rules.FieldType{Kind: rules.String}
+		}
+	}
+	for name, ft := range t {
+		if theirs, ok := rules.Falco.Field(name); ok {
+			ft.Type, ft.Bare = theirs.Type, theirs.Bare
+			t[name] = ft
 		}
 	}
 	return t

@@ -34,6 +34,8 @@ var modeFlags = []flagName{
 	{"S_ISVTX", unix.S_ISVTX}, {"S_ISGID", unix.S_ISGID}, {"S_ISUID", unix.S_ISUID},
 }
 
+var dupFlags = []flagName{{"O_CLOEXEC", unix.O_CLOEXEC}}
+
 var unlinkFlags = []flagName{{"AT_REMOVEDIR", unix.AT_REMOVEDIR}}
 
 var renameFlags = []flagName{
@@ -101,12 +103,12 @@ var capabilityNames = strings.Fields(`CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SE
 	CAP_SYSLOG CAP_WAKE_ALARM CAP_BLOCK_SUSPEND CAP_AUDIT_READ CAP_PERFMON CAP_BPF CAP_CHECKPOINT_RESTORE`)
 
 // capabilities are the names of a set, by number, as libsinsp prints them.
-func capabilities(set uint64) string {
-	var out []string
+func (s *scratch) capabilities(set uint64) string {
+	start := len(s.text)
 	for i, name := range capabilityNames {
 		if set&(1<<i) != 0 {
-			out = append(out, name)
+			s.more(start, " ", name)
 		}
 	}
-	return strings.Join(out, " ")
+	return s.since(start)
 }

@@ -181,7 +181,7 @@ func problems(rs []*Result) [][]*Result {
 				continue
 			}
 			// What was said is the same to the letter, or it is another problem.
-			why := strings.Join(append([]string{string(r.Cause), string(r.Fault), r.Driver}, r.lead()...), "\n")
+			why := strings.Join(append([]string{string(r.Cause), string(r.Fault)}, r.lead()...), "\n")
 			if i, ok := by[why]; ok {
 				out[i] = append(out[i], r)
 				continue
@@ -245,11 +245,16 @@ func RenderMarkdown(w io.Writer, rs []*Result) error {
 	}
 	for _, p := range problems(rs) {
 		r := p[0]
-		var on []string
+		var drivers, kernels []string
 		for _, r := range p {
-			on = append(on, md(r.Cell.Kernel.Name))
+			if d := "**" + md(r.Driver) + "**"; !slices.Contains(drivers, d) {
+				drivers = append(drivers, d)
+			}
+			if k := md(r.Cell.Kernel.Name); !slices.Contains(kernels, k) {
+				kernels = append(kernels, k)
+			}
 		}
-		fmt.Fprintf(b, "- **%s**, %s, fault: %s, on %s:\n", md(r.Driver), md(strings.TrimSpace(shown(r.State)+" "+string(r.Cause))), md(string(r.Fault)), strings.Join(on, ", "))
+		fmt.Fprintf(b, "- %s, %s, fault: %s, on %s:\n", strings.Join(drivers, ", "), md(strings.TrimSpace(shown(r.State)+" "+string(r.Cause))), md(string(r.Fault)), strings.Join(kernels, ", "))
 		for _, line := range r.lead() {
 			fmt.Fprintf(b, "  - `%s`\n", strings.ReplaceAll(results.Line(line), "`", "'"))
 		}

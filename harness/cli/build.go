@@ -173,6 +173,7 @@ func (f *buildFlags) build(ctx context.Context, view live.View, find func(contex
 	if err != nil {
 		return nil, err
 	}
+	shop.HeadersOnly = true
 	fd := &parts.Foundry{Shop: shop, Force: f.force}
 	if fd.Images, err = images.Builtin(); err != nil {
 		return nil, err

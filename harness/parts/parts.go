@@ -4,8 +4,13 @@
 package parts
 
 import (
+	"cmp"
 	"context"
+	"io"
+	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/mews-farm/mews/builders/root"
 	"github.com/mews-farm/mews/harness"
@@ -31,6 +36,8 @@ type Workshop struct {
 	Dir     string // for initramfs
 	Agent   string // the agent's binary
 	Arch    string // of kernels; "": x86_64
+	// HeadersOnly: kernels are looked for to build for them. Whether their images can be had is of no matter.
+	HeadersOnly bool
 
 	fetchers fetchers
 	index    *index
@@ -70,15 +77,20 @@ func (w *Workshop) Disks(ctx context.Context, c *harness.Cell) ([]machine.Disk, 
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "the matrix was checked, and yet has no userland %q", c.Consumer.Userland.V)
 	}
 	var disks []machine.Disk
+	own, err := ownFiles(c.Consumer.Files)
+	if err != nil {
+		return nil, err
+	}
 	for _, d := range []struct {
 		serial string
 		set    matrix.Packages
-	}{{agent.UserlandDisk, userland}, {agent.ContainerDisk, w.Image}} {
+		files  []root.File
+	}{{agent.UserlandDisk, userland, own}, {agent.ContainerDisk, w.Image, nil}} {
 		pkgs, err := w.closure(ctx, d.set)
 		if err != nil {
 			return nil, err
 		}
-		img, err := w.Roots.Disk(ctx, root.DiskSpec{Packages: pkgs, Dirs: localDirs})
+		img, err := w.Roots.Disk(ctx, root.DiskSpec{Packages: pkgs, Dirs: localDirs, Files: d.files})
 		if err != nil {
 			return nil, err
 		}
@@ -89,4 +101,29 @@ func (w *Workshop) Disks(ctx context.Context, c *harness.Cell) ([]machine.Disk, 
 
 func (w *Workshop) closure(ctx context.Context, set matrix.Packages) ([]kernels.Package, error) {
 	return w.index.Closure(ctx, matrix.Values(set.Suites), matrix.Values(set.Packages)...)
+}
+
+// ownFiles reads what the user puts into a guest's root.
+func ownFiles(files []matrix.File) ([]root.File, error) {
+	var out []root.File
+	for _, f := range files {
+		mode, err := strconv.ParseInt(cmp.Or(f.Mode.V, "0755"), 8, 32)
+		if err != nil {
+			return nil, f.Mode.Errorf("%v", err)
+		}
+		file, err := os.Open(f.From.V)
+		if err != nil {
+			return nil, cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "read a consumer's file: %w", err)
+		}
+		content, err := io.ReadAll(io.LimitReader(file, matrix.MaxFile+1))
+		file.Close()
+		switch {
+		case err != nil:
+			return nil, cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "read a consumer's file: %w", err)
+		case len(content) > matrix.MaxFile:
+			return nil, cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "%s has more than %d bytes by now", f.From.V, matrix.MaxFile)
+		}
+		out = append(out, root.File{Path: strings.TrimPrefix(f.To.V, "/"), Mode: mode, Content: content})
+	}
+	return out, nil
 }

@@ -133,6 +133,10 @@ func (w *Workshop) found(ctx context.Context, cat *catalog.Catalog, rec catalog.
 		f.Err = err
 		return f
 	}
+	if w.HeadersOnly && full.Availability == kernels.Available && headersKnown(f.Resolved, full.Policies) {
+		w.fetchers.learn(src, f.Resolved)
+		return f
+	}
 	resolved, err := src.Resolve(ctx, full.Entry)
 	switch {
 	case err != nil:
@@ -144,6 +148,18 @@ func (w *Workshop) found(ctx context.Context, cat *catalog.Catalog, rec catalog.
 		w.fetchers.learn(src, resolved)
 	}
 	return f
+}
+
+// headersKnown reports whether the catalogue tells of a kernel's headers, or that no index held them: it took that from a
+// verified index. To look for the rest of a kernel, which nothing is built against, can take minutes.
+func headersKnown(r *kernels.Resolved, policies []kernels.Policy) bool {
+	r.Suite, _, _ = strings.Cut(r.Suite, "/")
+	for _, p := range policies {
+		if p.Cause == cause.HeadersMissing && len(r.Headers) == 0 && len(r.HeadersMissing) == 0 {
+			r.HeadersMissing = strings.Split(p.Reason, "; ")
+		}
+	}
+	return len(r.Headers) > 0 || len(r.HeadersMissing) > 0
 }
 
 // fetchers knows which source brings which package. Each verifies in its own way: an RPM by its signature too.

@@ -47,16 +47,21 @@ func (b *Build) classify(dir string, res *sandbox.Result) error {
 	if _, err := b.log.Seek(0, io.SeekStart); err != nil {
 		return WriteErr(err)
 	}
-	facts := classify.Facts{ExitCode: res.ExitCode, LogName: LogName, Source: dir, CompilerMajor: b.Compiler.Major, KernelMajor: b.Own.Major}
-	if b.Compiler.Family != b.Own.Family {
-		facts.KernelMajor = 0
+	return b.forced(classify.Log(b.log, b.facts(dir, res)))
+}
+
+// facts are what is known of a failed make besides its log.
+func (b *Build) facts(dir string, res *sandbox.Result) classify.Facts {
+	f := classify.Facts{ExitCode: res.ExitCode, LogName: LogName, Source: dir, Compiler: b.Compiler.Command, KernelCompiler: b.Own.Command}
+	if b.Own.Family == "gcc" {
+		f.KernelCompiler = b.Prefix() + f.KernelCompiler // the cross edition is the same compiler
 	}
 	if res.TimedOut {
-		facts.TimedOut = res.Elapsed.Round(time.Second)
+		f.TimedOut = res.Elapsed.Round(time.Second)
 	} else {
-		facts.Killed = res.Signal == syscall.SIGKILL
+		f.Killed = res.OutOfMemory || res.Signal == syscall.SIGKILL
 	}
-	return b.forced(classify.Log(b.log, facts))
+	return f
 }
 
 // forced says of a failed build whose compiler broke a promise that this is why: whatever its log shows, nobody can tell

@@ -31,10 +31,10 @@ func Stages() []string {
 
 // Built is a driver ready to be loaded.
 type Built struct {
-	Name   string                        // of the module in /proc/modules; empty for a probe
-	Path   string                        // of the module; empty for a probe
+	Name   string                        // of the module in /proc/modules; empty for a CO-RE probe
+	Path   string                        // of the module or legacy probe; empty for a CO-RE probe
 	Device string                        // prefix of its device nodes; empty for a probe
-	Open   func() (io.ReadCloser, error) // the module; nil for a probe, which the agent carries
+	Open   func() (io.ReadCloser, error) // the module or legacy probe; nil for a CO-RE probe, which the agent carries
 	Note   string                        // what is worth knowing of the build: compiler, duration, cached
 }
 
@@ -209,13 +209,16 @@ func (c *cellRun) fly(ctx context.Context) error {
 	}
 
 	if err := c.stage(ctx, results.StageLoad, func() (note string, err error) {
-		err = call(startLimit, func(ctx context.Context) error { note, err = c.load(ctx, g); return err })
+		err = call(c.startLimit(), func(ctx context.Context) error { note, err = c.load(ctx, g); return err })
 		return note, err
 	}); err != nil {
 		return err
 	}
+	if c.Consumer.Kind.V == matrix.Command {
+		return c.commanded(ctx, call, g)
+	}
 	if err := c.stage(ctx, results.StageEvents, func() (note string, err error) {
-		err = call(startLimit, func(ctx context.Context) error {
+		err = call(c.startLimit(), func(ctx context.Context) error {
 			r, err := g.c.StartConsumer(ctx, c.consumer(c.batches()[0]))
 			note = fmt.Sprintf("%s captured after %.1f s", r.Version, r.Took.Seconds())
 			return err
@@ -238,6 +241,11 @@ func (c *cellRun) fly(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	return c.unloading(ctx, call, g)
+}
+
+// unloading is the last stage.
+func (c *cellRun) unloading(ctx context.Context, call call, g *guest) error {
 	return c.stage(ctx, results.StageUnload, func() (note string, err error) {
 		err = call(startLimit, func(ctx context.Context) error { note, err = c.unload(ctx, g); return err })
 		return note, err
@@ -246,9 +254,15 @@ func (c *cellRun) fly(ctx context.Context) error {
 
 func (c *cellRun) load(ctx context.Context, g *guest) (string, error) {
 	switch {
+	case c.Driver.Source.Builtin.V == matrix.Embedded:
+		g.driver = "bpf_prog_"
+		return "the consumer loads the driver that it brings along", nil
 	case c.Driver.Variant.V == matrix.Ptrace:
 		took, err := g.c.LoadTracer(ctx)
 		return fmt.Sprintf("the tracer started in %.1f s; nothing goes into the kernel", took.Seconds()), err
+	case c.legacy():
+		g.driver = "bpf_prog_"
+		return c.loadLegacy(ctx, g)
 	case c.built.Open == nil:
 		g.driver = "bpf_prog_"
 		return c.loadProbe(ctx, g)
@@ -320,6 +334,9 @@ func (c *cellRun) unload(ctx context.Context, g *guest) (string, error) {
 	var err error
 	left := ""
 	switch {
+	case c.Driver.Source.Builtin.V == matrix.Embedded:
+	case c.legacy():
+		err = g.c.UnloadLegacy(ctx)
 	case c.Driver.Variant.V == matrix.Ptrace:
 		var traced int
 		if traced, err = g.c.UnloadTracer(ctx); traced > 0 {
@@ -349,7 +366,7 @@ func or(s, otherwise string) string {
 
 // consumer says what to watch for: one watch a rule, with the fields of all the scenarios that are about it.
 func (c *cellRun) consumer(batch []scenarios.Scenario) agent.ConsumerSpec {
-	spec := agent.ConsumerSpec{Kind: c.Consumer.Kind.V}
+	spec := agent.ConsumerSpec{Kind: c.Consumer.Kind.V, Options: falcoOptions(c.Consumer)}
 	for _, s := range batch {
 		r := c.Rules[s.Rule]
 		i := slices.IndexFunc(spec.Watches, func(w consumer.Watch) bool { return w.Name == r.Name })

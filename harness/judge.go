@@ -51,7 +51,7 @@ func (c *cellRun) scenarios(call call, g *guest) (string, error) {
 	}
 	for i, batch := range c.batches() {
 		if i > 0 {
-			if err := call(startLimit, func(ctx context.Context) error {
+			if err := call(c.startLimit(), func(ctx context.Context) error {
 				_, err := g.c.StartConsumer(ctx, c.consumer(batch))
 				return err
 			}); err != nil {
@@ -91,7 +91,7 @@ func where(fields map[string]string) {
 }
 
 // containerField is where a consumer tells the container of a process: sysdig has no container.* any more.
-var containerField = map[string]string{agent.Native: "container.id", agent.Sysdig: "thread.cgroups"}
+var containerField = map[string]string{agent.Native: "container.id", agent.Falco: "container.id", agent.Sysdig: "thread.cgroups"}
 
 // inContainer matches the cgroups that engines make, as the macro container of scenarios/rules/sysdig.yaml does.
 var inContainer = regexp.MustCompile(`/docker[/-]|/kubepods|/cri-containerd-|/crio-|/libpod`)

@@ -95,9 +95,8 @@ const (
 
 // The options of consumer falco.
 const (
-	FalcoPath   = "path"   // of its binary in the userland
-	FalcoConfig = "config" // of its falco.yaml in the userland; may be left out
-	FalcoArgs   = "args"   // more arguments, a JSON list; may be left out
+	FalcoPath = "path" // of its binary in the userland
+	FalcoArgs = "args" // more arguments, a JSON list; may be left out
 )
 
 // ConsumerSpec says what to watch, and with what.
@@ -113,7 +112,7 @@ type ConsumerReport struct {
 	Version string        // as the consumer names it
 }
 
-// ProbePlace stands in the arguments of a command for the path of the legacy probe.
+// ProbePlace stands in the arguments of a command or a Falco for the path of the legacy probe.
 const ProbePlace = "{probe}"
 
 // CommandReport is the run of a program of the user's own.

@@ -59,9 +59,11 @@ type Packages struct {
 
 // Consumer is what reads a driver's events.
 type Consumer struct {
-	Kind     Str   `yaml:"kind,required"`     // native or sysdig
-	Userland Str   `yaml:"userland,required"` // the guest's root
-	Rules    []Str `yaml:"rules"`             // rule overlays this consumer needs, of scenarios/rules
+	Kind     Str    `yaml:"kind,required"`     // native, sysdig, falco or command
+	Userland Str    `yaml:"userland,required"` // the guest's root
+	Rules    []Str  `yaml:"rules"`             // rule overlays this consumer needs, of scenarios/rules
+	Argv     []Str  `yaml:"argv"`              // of falco and command: the program, by its path in the guest, and its arguments
+	Files    []File `yaml:"files"`             // of the user's own that the guest's root holds besides the userland's packages
 }
 
 // Driver is a source tree of one variant.
@@ -100,11 +102,14 @@ type Vocabulary struct {
 // Ptrace is the variant without a driver in the kernel, and the name of the only driver of it.
 const Ptrace = "ptrace"
 
+// Embedded is the driver that the consumer brings along and loads by itself, as Falco does its modern probe.
+const Embedded = "consumer"
+
 // The closed sets of the file.
 var (
 	distros  = []string{"debian", "ubuntu", "amazonlinux2", "amazonlinux2023", "rocky", "almalinux", "centos", "ol", "redhat", "cos"}
 	variants = []string{"kmod", "ebpf", "modern_ebpf", Ptrace}
-	kinds    = []string{"native", "sysdig"}
+	kinds    = []string{Native, Sysdig, Falco, Command}
 )
 
 // Load reads and checks the file at name. Every error names file, line and column, what was expected, and the
@@ -201,7 +206,7 @@ func (c *checker) run(file string) {
 		}
 	}
 	for _, e := range m.Consumers {
-		c.oneOf("consumer kind", e.Value.Kind, kinds)
+		c.consumer(e.Key, e.Value)
 		c.oneOf("userland", e.Value.Userland, m.Userlands.Keys())
 		c.someOf("rule overlay", e.Value.Rules, c.voc.RuleOverlays)
 	}
@@ -247,8 +252,8 @@ func (c *checker) driver(key Str, d Driver) {
 	case s.Builtin.V != "":
 		c.errorf(key, "%s: a driver that mews carries needs a consumer: there is nothing else to do with it", key.V)
 	}
-	if d.Variant.V == "ebpf" && d.Consumer.V != "" {
-		c.errorf(d.Consumer, "%s: the legacy probe is built here and not run: it has no consumer", key.V)
+	if consumer, ok := c.m.Consumers.Get(d.Consumer.V); ok {
+		c.fits(key, d, consumer)
 	}
 	switch {
 	case s.Package.V != "" && s.Builtin.V != "":

@@ -15,7 +15,7 @@ var voc = Vocabulary{
 		"read-sensitive", "remove-bulk-data", "run-shell-untrusted", "search-private-keys",
 	},
 	RuleOverlays: []string{"native", "sysdig"},
-	Builtins:     []string{"modern", "ptrace"},
+	Builtins:     []string{"modern", "ptrace", "consumer"},
 }
 
 func shipped(t *testing.T) string {
@@ -64,8 +64,17 @@ func TestRefuses(t *testing.T) {
 		{"unknown scenario", "openat2-read-sensitive]\n    image: debian\n  control", "openat-read-sensitive]\n    image: debian\n  control", `unknown scenario "openat-read-sensitive"; did you mean "openat2-read-sensitive"?`},
 		{"unknown consumer", "consumer: native", "consumer: naive", `unknown consumer "naive"; did you mean "native"?`},
 		{"unknown variant", "variant: modern_ebpf", "variant: modern_bpf", `unknown variant "modern_bpf"; did you mean "modern_ebpf"?`},
-		{"a legacy probe with a consumer", "variant: ebpf\n    source: {package: falcosecurity-scap-dkms, suite: trixie}", "variant: ebpf\n    source: {package: falcosecurity-scap-dkms, suite: trixie}\n    consumer: sysdig", "falco-ebpf-0.20: the legacy probe is built here and not run"},
-		{"a driver to build in a profile", "drivers: [falco-kmod-2022]", "drivers: [falco-ebpf]", "falco-ebpf has no consumer: it can be built, and not run"},
+		{"a legacy probe with a consumer that cannot load it", "variant: ebpf\n    source: {package: falcosecurity-scap-dkms, suite: trixie}", "variant: ebpf\n    source: {package: falcosecurity-scap-dkms, suite: trixie}\n    consumer: native", "falco-ebpf-0.20: a consumer of kind native reads variants modern_ebpf, ptrace, not ebpf"},
+		{"our probe with sysdig", "source: {builtin: modern}\n    consumer: native", "source: {builtin: modern}\n    consumer: sysdig", "mews-modern: a consumer of kind sysdig reads variants kmod, ebpf, not modern_ebpf"},
+		{"a driver to build in a profile", "drivers: [falco-kmod-2022]", "drivers: [falco-ebpf-0.20]", "falco-ebpf-0.20 has no consumer: it can be built, and not run"},
+		{"a Falco without its path", "{kind: native, userland: sid, rules: [native]}", "{kind: falco, userland: sid}", "native: a consumer of kind falco needs argv"},
+		{"arguments for sysdig", "userland: sid, rules: [sysdig]", "userland: sid, rules: [sysdig], argv: [sysdig]", "argv is of kinds falco and command"},
+		{"rules for a command", "{kind: native, userland: sid, rules: [native]}", "{kind: command, userland: sid, rules: [native], argv: [a]}", "a consumer of kind command evaluates no rules"},
+		{"a file that is not there", "userland: sid, rules: [sysdig]", "userland: sid, rules: [sysdig], files: [{from: nowhere, to: /usr/bin/x}]", "nowhere is no file"},
+		{"a file to nowhere", "userland: sid, rules: [sysdig]", "userland: sid, rules: [sysdig], files: [{from: matrix.go, to: usr/../x}]", `"usr/../x" is no absolute path`},
+		{"a file twice", "userland: sid, rules: [sysdig]", "userland: sid, rules: [sysdig], files: [{from: matrix.go, to: /x}, {from: matrix.go, to: /x}]", "/x is put there twice"},
+		{"a mode that is none", "userland: sid, rules: [sysdig]", "userland: sid, rules: [sysdig], files: [{from: matrix.go, to: /x, mode: rwx}]", `mode "rwx" is no octal mode`},
+		{"a driver that sysdig does not bring", "source: {builtin: modern}\n    consumer: native", "source: {builtin: consumer}\n    consumer: sysdig", "only a consumer of kind falco or command brings a driver"},
 		{"a driver of mews without a consumer", "source: {builtin: modern}\n    consumer: native", "source: {builtin: modern}", "mews-modern: a driver that mews carries needs a consumer"},
 		{"unknown distro", "distro: debian", "distro: debain", `unknown distro "debain"; did you mean "debian"?`},
 		{"unknown policy", "valid_until: warn", "valid_until: warm", `unknown valid_until "warm"; did you mean "warn"?`},

@@ -10,7 +10,9 @@ import (
 	"strings"
 
 	"github.com/mews-farm/mews/builders/inspect"
+	"github.com/mews-farm/mews/builders/kbuild"
 	"github.com/mews-farm/mews/builders/kmod"
+	"github.com/mews-farm/mews/builders/product"
 	"github.com/mews-farm/mews/builders/root"
 	"github.com/mews-farm/mews/builders/source"
 	"github.com/mews-farm/mews/driver/modern"
@@ -35,6 +37,8 @@ func (w *Workshop) Build(ctx context.Context, c *harness.Cell, f *kernels.Files,
 	case "":
 	case matrix.Ptrace:
 		return &harness.Built{Note: "a part of the agent: built with mews itself"}, nil
+	case matrix.Embedded:
+		return &harness.Built{Note: "a part of the consumer: built with it"}, nil
 	default:
 		return &harness.Built{Note: "compile once, run everywhere: built with mews itself"}, nil
 	}
@@ -46,25 +50,32 @@ func (w *Workshop) Build(ctx context.Context, c *harness.Cell, f *kernels.Files,
 	if err != nil {
 		return nil, err
 	}
-	tree, err := w.buildRoot(ctx, c, f)
+	req := kbuild.Request{Kernel: f, Resolved: c.Resolved, Source: src, Out: dir, Archive: w.Archive}
+	if c.Driver.Variant.V == string(product.EBPF) {
+		return w.buildLegacy(ctx, req)
+	}
+	if req.Root, err = w.buildRoot(ctx, c, f); err != nil {
+		return nil, err
+	}
+	a, err := kmod.Build(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	a, err := kmod.Build(ctx, kmod.Request{
-		Kernel: f, Resolved: c.Resolved, Source: src, Root: tree, Out: dir, Archive: w.Archive,
-	})
-	if err != nil {
-		return nil, err
-	}
+	b := built(a)
+	b.Note += fmt.Sprintf("; promises of the kernel's config: %d kept, %d not tried", len(a.Promises.Kept), len(a.Promises.Untried))
+	return b, nil
+}
+
+// built is an artifact as a cell loads it.
+func built(a *product.Artifact) *harness.Built {
 	note := fmt.Sprintf("%s in %.1f s", a.Compiler.Command, a.Seconds)
 	if a.Cached {
 		note = fmt.Sprintf("%s, from the archive (took %.1f s)", a.Compiler.Command, a.Seconds)
 	}
-	note += fmt.Sprintf("; promises of the kernel's config: %d kept, %d not tried", len(a.Promises.Kept), len(a.Promises.Untried))
 	return &harness.Built{
 		Name: a.ModuleName, Device: a.Device, Path: a.Path, Note: note,
 		Open: func() (io.ReadCloser, error) { return os.Open(a.Path) },
-	}, nil
+	}
 }
 
 // buildRoot makes the root that holds the compiler which the kernel's own configuration names.
@@ -89,6 +100,10 @@ func (w *Workshop) Inspect(c *harness.Cell, f *kernels.Files, b *harness.Built) 
 	switch {
 	case c.Driver.Variant.V == matrix.Ptrace:
 		return "nothing goes into the kernel", nil
+	case c.Driver.Source.Builtin.V == matrix.Embedded:
+		return "the consumer brings its driver along", nil
+	case c.Driver.Variant.V == string(product.EBPF):
+		return inspectLegacy(f, b.Path)
 	case b.Path == "":
 		return "relocated and verified by the kernel at load", nil
 	}
@@ -108,4 +123,4 @@ func (w *Workshop) Inspect(c *harness.Cell, f *kernels.Files, b *harness.Built) 
 }
 
 // Builtins names the drivers that mews carries.
-var Builtins = append(modern.Editions(), matrix.Ptrace)
+var Builtins = append(modern.Editions(), matrix.Ptrace, matrix.Embedded)

@@ -12,6 +12,18 @@ import (
 	"github.com/mews-farm/mews/results/cause"
 )
 
+// placeProbe puts the path of the legacy probe into an argument that asks for it.
+func (a *Agent) placeProbe(arg string) (string, error) {
+	if !strings.Contains(arg, agent.ProbePlace) {
+		return arg, nil
+	}
+	if a.legacy == nil {
+		return "", cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "the argument %q asks for the legacy probe, and the driver has none", arg).
+			Advise("only a driver of variant ebpf has a %s", agent.ProbePlace)
+	}
+	return strings.ReplaceAll(arg, agent.ProbePlace, a.legacy.path), nil
+}
+
 // maxCommandLine bounds one line of a program's output: two hundred of them must fit one message.
 const maxCommandLine = 4 << 10
 
@@ -24,11 +36,9 @@ func (a *Agent) RunCommand(ctx context.Context, r *wire.RunCommandRequest) (*wir
 	}
 	var argv []string
 	for _, arg := range r.GetArgv() {
-		if strings.Contains(arg, agent.ProbePlace) {
-			if a.legacy == nil {
-				return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "the command wants the probe, and no legacy probe is there")
-			}
-			arg = strings.ReplaceAll(arg, agent.ProbePlace, a.legacy.path)
+		arg, err := a.placeProbe(arg)
+		if err != nil {
+			return nil, err
 		}
 		argv = append(argv, arg)
 	}

@@ -19,7 +19,7 @@ import (
 
 // falcoConsumer makes a consumer of the Falco that the user put into the userland.
 func (a *Agent) falcoConsumer(ctx context.Context, options map[string]string, f *fence.Fence) (consumer.Consumer, string, error) {
-	o := falco.Options{Path: options[agent.FalcoPath], Config: options[agent.FalcoConfig], Dir: filepath.Join(a.State, "falco"), Fence: f}
+	o := falco.Options{Path: options[agent.FalcoPath], Dir: filepath.Join(a.State, "falco"), Fence: f}
 	if o.Path == "" {
 		return nil, "", cause.Errorf(cause.Internal, cause.FaultHarness, "consumer falco was given no path of its binary")
 	}
@@ -28,7 +28,13 @@ func (a *Agent) falcoConsumer(ctx context.Context, options map[string]string, f 
 			return nil, "", ours("read the arguments of consumer falco", err)
 		}
 	}
-	for _, known := range []string{agent.FalcoPath, agent.FalcoConfig, agent.FalcoArgs} {
+	for i, arg := range o.Args {
+		var err error
+		if o.Args[i], err = a.placeProbe(arg); err != nil {
+			return nil, "", err
+		}
+	}
+	for _, known := range []string{agent.FalcoPath, agent.FalcoArgs} {
 		delete(options, known)
 	}
 	if len(options) > 0 {

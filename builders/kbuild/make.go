@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -52,16 +53,22 @@ func (b *Build) classify(dir string, res *sandbox.Result) error {
 
 // facts are what is known of a failed make besides its log.
 func (b *Build) facts(dir string, res *sandbox.Result) classify.Facts {
-	f := classify.Facts{ExitCode: res.ExitCode, LogName: LogName, Source: dir, Compiler: b.Compiler.Command, KernelCompiler: b.Own.Command}
-	if b.Own.Family == "gcc" {
-		f.KernelCompiler = b.Prefix() + f.KernelCompiler // the cross edition is the same compiler
-	}
+	f := classify.Facts{ExitCode: res.ExitCode, LogName: LogName, Source: dir, Compiler: edition(b.Compiler.Family, b.Compiler.Major), KernelCompiler: edition(b.Own.Family, b.Own.Major)}
 	if res.TimedOut {
 		f.TimedOut = res.Elapsed.Round(time.Second)
 	} else {
 		f.Killed = res.OutOfMemory || res.Signal == syscall.SIGKILL
 	}
 	return f
+}
+
+// edition is what tells two compilers apart, where their commands may differ by a target's prefix or a distro's habit; "" when
+// it is not known.
+func edition(family string, major int) string {
+	if family == "" || major == 0 {
+		return ""
+	}
+	return family + "-" + strconv.Itoa(major)
 }
 
 // forced says of a failed build whose compiler broke a promise that this is why: whatever its log shows, nobody can tell

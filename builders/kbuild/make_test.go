@@ -80,38 +80,37 @@ func TestVariables(t *testing.T) {
 }
 
 func TestFacts(t *testing.T) {
-	second := time.Second
 	gcc := kernels.Compiler{Command: "gcc-12", Family: "gcc", Major: 12}
+	used := product.Compiler{Command: "gcc-12", Family: "gcc", Major: 12}
 	for _, c := range []struct {
-		name, arch, use string
-		own             kernels.Compiler
-		res             sandbox.Result
-		want            classify.Facts
+		name string
+		used product.Compiler
+		own  kernels.Compiler
+		res  sandbox.Result
+		want classify.Facts
 	}{
-		{"the kernel's own", hostArch, "gcc-12", gcc, sandbox.Result{ExitCode: 2}, classify.Facts{ExitCode: 2, Compiler: "gcc-12", KernelCompiler: "gcc-12"}},
-		{"a probe", hostArch, "clang-14", gcc, sandbox.Result{ExitCode: 2}, classify.Facts{ExitCode: 2, Compiler: "clang-14", KernelCompiler: "gcc-12"}},
-		{"nobody knows the kernel's", hostArch, "gcc-12", kernels.Compiler{}, sandbox.Result{ExitCode: 2}, classify.Facts{ExitCode: 2, Compiler: "gcc-12"}},
-		{"another machine's", foreignArch, cross[foreignArch].prefix + "gcc-12", gcc, sandbox.Result{ExitCode: 2},
-			classify.Facts{ExitCode: 2, Compiler: cross[foreignArch].prefix + "gcc-12", KernelCompiler: cross[foreignArch].prefix + "gcc-12"}},
-		{"another machine's, of clang", foreignArch, "clang-19", kernels.Compiler{Command: "clang-19", Family: "clang", Major: 19}, sandbox.Result{ExitCode: 2},
-			classify.Facts{ExitCode: 2, Compiler: "clang-19", KernelCompiler: "clang-19"}},
-		{"killed", hostArch, "gcc-12", gcc, sandbox.Result{ExitCode: -1, Signal: syscall.SIGKILL}, classify.Facts{ExitCode: -1, Killed: true, Compiler: "gcc-12", KernelCompiler: "gcc-12"}},
-		{"a compiler of its was killed", hostArch, "gcc-12", gcc, sandbox.Result{ExitCode: 2, OutOfMemory: true}, classify.Facts{ExitCode: 2, Killed: true, Compiler: "gcc-12", KernelCompiler: "gcc-12"}},
-		{"stopped", hostArch, "gcc-12", gcc, sandbox.Result{ExitCode: -1, Signal: syscall.SIGKILL, TimedOut: true, Elapsed: second + 1},
-			classify.Facts{ExitCode: -1, TimedOut: second, Compiler: "gcc-12", KernelCompiler: "gcc-12"}},
+		{"the kernel's own", used, gcc, sandbox.Result{ExitCode: 2}, classify.Facts{ExitCode: 2, Compiler: "gcc-12", KernelCompiler: "gcc-12"}},
+		{"its cross edition", product.Compiler{Command: "aarch64-linux-gnu-gcc-12", Family: "gcc", Major: 12}, gcc, sandbox.Result{ExitCode: 2},
+			classify.Facts{ExitCode: 2, Compiler: "gcc-12", KernelCompiler: "gcc-12"}},
+		{"as a distro with only one calls it", product.Compiler{Command: "gcc", Family: "gcc", Major: 12}, gcc, sandbox.Result{ExitCode: 2},
+			classify.Facts{ExitCode: 2, Compiler: "gcc-12", KernelCompiler: "gcc-12"}},
+		{"a probe", product.Compiler{Command: "clang-12", Family: "clang", Major: 12}, gcc, sandbox.Result{ExitCode: 2},
+			classify.Facts{ExitCode: 2, Compiler: "clang-12", KernelCompiler: "gcc-12"}},
+		{"nobody knows the kernel's", used, kernels.Compiler{}, sandbox.Result{ExitCode: 2}, classify.Facts{ExitCode: 2, Compiler: "gcc-12"}},
+		{"killed", used, gcc, sandbox.Result{ExitCode: -1, Signal: syscall.SIGKILL}, classify.Facts{ExitCode: -1, Killed: true, Compiler: "gcc-12", KernelCompiler: "gcc-12"}},
+		{"a child of its was", used, gcc, sandbox.Result{ExitCode: 2, OutOfMemory: true}, classify.Facts{ExitCode: 2, Killed: true, Compiler: "gcc-12", KernelCompiler: "gcc-12"}},
+		{"stopped", used, gcc, sandbox.Result{ExitCode: -1, Signal: syscall.SIGKILL, TimedOut: true, Elapsed: time.Second + 1},
+			classify.Facts{ExitCode: -1, TimedOut: time.Second, Compiler: "gcc-12", KernelCompiler: "gcc-12"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.want.LogName, c.want.Source = LogName, "/build/x"
-			b := &Build{Request: &Request{Kernel: &kernels.Files{Kernel: kernels.Kernel{Arch: c.arch}}, Compiler: product.Compiler{Command: c.use}}, Own: c.own}
+			b := &Build{Request: &Request{Compiler: c.used}, Own: c.own}
 			if got := b.facts("/build/x", &c.res); got != c.want {
 				t.Errorf("got %+v\nwant %+v", got, c.want)
 			}
 		})
 	}
 }
-
-// foreignArch is one that is not the machine's.
-var foreignArch = map[string]string{"x86_64": "aarch64", "aarch64": "x86_64"}[hostArch]
 
 func TestForced(t *testing.T) {
 	log := cause.Failf(cause.CompileError, cause.FaultDriver, "the driver does not compile").With(cause.Text("main.c:1: error")...)

@@ -59,8 +59,7 @@ func (c *cellRun) commanded(ctx context.Context, call call, g *guest) error {
 
 // unruled says that a command cannot judge what.
 func unruled(what string) error {
-	e := cause.Errorf(cause.ConsumerUnsupported, cause.FaultScenario, "%s: a consumer of kind command evaluates no rules", what).
-		Advise("judge it with sysdig or a Falco; a profile for commands alone has `scenarios: []`")
+	e := cause.Errorf(cause.NoRules, cause.FaultHarness, "%s: a consumer of kind command evaluates no rules", what)
 	e.State = cause.Unsupported
 	return e
 }

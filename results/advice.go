@@ -62,6 +62,7 @@ var advice = map[cause.Cause]string{
 	cause.ConsumerBroken:      "the consumer did not start or died: see agent.log for its last words",
 	cause.ConsumerFailed:      "read the program's own words in the evidence: it saw the driver, and says that it fell short",
 	cause.ConsumerUnsupported: "nothing: the program says that this kernel lacks what the driver needs, and its words are in the evidence",
+	cause.NoRules:             "judge the scenario with sysdig or a Falco; a profile for commands alone has `scenarios: []`",
 	cause.VariantDisagreement: "two drivers saw the same attack on the same kernel differently: one of them is wrong",
 
 	cause.OverheadRegression: "compare with the baseline's run, metric by metric",

@@ -97,6 +97,7 @@ const (
 	ConsumerBroken      Cause = "CONSUMER_BROKEN"      // the consumer did not start, or died
 	ConsumerFailed      Cause = "CONSUMER_FAILED"      // a program of the user's own judged the driver, and not well
 	ConsumerUnsupported Cause = "CONSUMER_UNSUPPORTED" // it found that the kernel lacks what the driver needs
+	NoRules             Cause = "NO_RULES"             // it judges by its exit status alone, and a scenario by no rule
 	VariantDisagreement Cause = "VARIANT_DISAGREEMENT"
 
 	OverheadRegression Cause = "OVERHEAD_REGRESSION"

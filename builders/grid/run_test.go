@@ -242,6 +242,54 @@ func TestKeyHasEveryInput(t *testing.T) {
 	}
 }
 
+// An artifact that contradicts the inputs it is kept under is not theirs, whoever put it there.
+func TestMade(t *testing.T) {
+	c := small()[0]
+	in := inputsOf(c)
+	artifact := func() *product.Artifact {
+		return &product.Artifact{Kernel: in.Kernel, Variant: in.Variant, Source: in.Source, Root: in.Root, Compiler: product.Compiler{Command: in.Compiler}, Headers: in.Headers}
+	}
+	if !in.made(artifact()) {
+		t.Fatal("their own artifact is not theirs")
+	}
+	for name, change := range map[string]func(a *product.Artifact){
+		"kernel":   func(a *product.Artifact) { a.Kernel.Release = "x" },
+		"variant":  func(a *product.Artifact) { a.Variant = product.EBPF },
+		"source":   func(a *product.Artifact) { a.Source = "x" },
+		"root":     func(a *product.Artifact) { a.Root = "x" },
+		"compiler": func(a *product.Artifact) { a.Compiler.Command = "gcc-13" },
+		"headers":  func(a *product.Artifact) { a.Headers = nil },
+		"sums":     func(a *product.Artifact) { a.HeaderSums = []string{"md5:x"} },
+	} {
+		a := artifact()
+		if change(a); in.made(a) {
+			t.Errorf("one of another %s is taken for theirs", name)
+		}
+	}
+	// recall asks for it.
+	b := &toy{}
+	o := options(t, b, nil)
+	rs, err := Run(t.Context(), small()[:1], o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rs[0].Artifact.Root = "x"
+	text, err := json.Marshal(record{Finding: rs[0].Finding, Stage: StageBuild, Artifact: rs[0].Artifact, Log: rs[0].Log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := o.Archive.Add(t.Context(), strings.NewReader(string(text)), maxRecord)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Archive.SetRef(ref(rs[0].Inputs.Key()), d); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), small()[:1], o); err != nil || len(b.built) != 2 {
+		t.Errorf("%v: built %v", err, b.built)
+	}
+}
+
 func TestWhatLasts(t *testing.T) {
 	for _, c := range []struct {
 		name  string

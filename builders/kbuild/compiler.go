@@ -155,7 +155,7 @@ func (b *Build) Variables() []string {
 // putMake lays a make before the root's own in the search path of the driver's trial builds: since 2023 it tries the kernel's
 // API in makes of their own, in an empty environment (configure/*/Makefile.inc: env -i), which would use other tools.
 func (b *Build) putMake() error {
-	vars := b.Variables()
+	vars := append(b.Variables(), b.Kind.Trials...)
 	if len(vars) == 0 {
 		return nil
 	}
@@ -174,9 +174,10 @@ func (b *Build) arguments(dir string, more []string) []string {
 	}
 	// KERNELDIR is what driverkit hands to the same Makefiles.
 	argv := []string{"/usr/bin/make", fmt.Sprintf("-j%d", jobs), "-C", b.Headers, "M=" + dir, "KERNELDIR=" + b.Headers}
-	if vars := b.Variables(); len(vars) > 0 {
+	vars := b.Variables()
+	argv = append(argv, vars...)
+	if len(vars)+len(b.Kind.Trials) > 0 {
 		// As make's own variable, not as the environment's: the driver's Makefiles hand on $(PATH).
-		argv = append(argv, vars...)
 		argv = append(argv, "PATH="+path.Join(sandbox.ScratchAt, "bin")+":/usr/sbin:/usr/bin:/sbin:/bin")
 	}
 	return append(argv, more...)

@@ -58,6 +58,9 @@ type Kind struct {
 	Promises bool // whether what the configuration says of compilers is a promise about this one
 	// Variables are those of make that name the tools, where they are not those of a module. May be nil.
 	Variables func(b *Build) []string
+	// Trials are variables of make in the driver's own trial builds alone: what spares work there without a say in whether
+	// the trial compiles and links.
+	Trials []string
 	// Build makes the driver in b.Scratch and copies it to b.Out.
 	Build func(ctx context.Context, b *Build) (*product.Artifact, error)
 }
@@ -93,8 +96,8 @@ func Run(ctx context.Context, r Request, k *Kind) (*product.Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
-	key := r.key(k)
-	if a, err := r.recall(key); err != nil || a != nil {
+	key, memory := r.key(k), Memory{Archive: r.Archive, Out: r.Out}
+	if a, err := memory.Recall(key); err != nil || a != nil {
 		return a, err
 	}
 	held := &kept{}
@@ -112,7 +115,7 @@ func Run(ctx context.Context, r Request, k *Kind) (*product.Artifact, error) {
 	if rm := os.RemoveAll(scratch); rm != nil && err == nil {
 		err = WriteErr(rm)
 	}
-	if keep := r.remember(ctx, key, a, err); keep != nil {
+	if keep := memory.Remember(ctx, key, a, err); keep != nil {
 		return nil, keep
 	}
 	if err != nil {

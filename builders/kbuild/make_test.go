@@ -112,6 +112,33 @@ func TestFacts(t *testing.T) {
 	}
 }
 
+func TestTrials(t *testing.T) {
+	cfg := config(t, "CONFIG_CC_VERSION_TEXT=\"gcc-12 (Debian 12.2.0-14) 12.2.0\"\n")
+	own, err := cfg.Compiler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	b := &Build{Request: &Request{
+		Kernel:   &kernels.Files{Kernel: kernels.Kernel{Arch: hostArch}, Config: cfg},
+		Compiler: product.Compiler{Command: "gcc-12", Family: "gcc", Major: 12}, Jobs: 3,
+	}, Kind: &Kind{Trials: []string{"CONFIG_X="}}, Own: own, Headers: "/h", Scratch: in}
+	if err := b.putMake(); err != nil {
+		t.Fatal(err)
+	}
+	script, err := in.ReadFile("bin/make")
+	if want := "#!/bin/sh\nexec /usr/bin/make CONFIG_X= \"$@\"\n"; err != nil || string(script) != want {
+		t.Errorf("the trial builds get %q, %v", script, err)
+	}
+	if got := strings.Join(b.arguments("/d", nil), " "); strings.Contains(got, "CONFIG_X") || !strings.Contains(got, " PATH=/build/bin:") {
+		t.Errorf("the build itself gets %s", got)
+	}
+}
+
 func TestForced(t *testing.T) {
 	log := cause.Failf(cause.CompileError, cause.FaultDriver, "the driver does not compile").With(cause.Text("main.c:1: error")...)
 	b := &Build{kept: &kept{}}

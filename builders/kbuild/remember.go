@@ -26,11 +26,18 @@ const keyVersion = "5"
 // maxKept bounds each part of a remembered result, in bytes.
 const maxKept = 256 << 20
 
-// record is what the archive keeps of a build: a module, or the driver's failure to become one.
+// Memory keeps what builds came to in an archive, by a key that is the digest of all that decides it.
+type Memory struct {
+	Archive *archive.Archive // nil: nothing is remembered
+	Out     string           // where a build leaves its files and LogName, and where they are put when they are found
+}
+
+// record is what the archive keeps of a build: an artifact, or the driver's failure to become one.
 type record struct {
-	Artifact *product.Artifact `json:"artifact,omitempty"`
-	Failure  *failure          `json:"failure,omitempty"`
-	Log      archive.Digest    `json:"log"`
+	Artifact *product.Artifact         `json:"artifact,omitempty"`
+	Beside   map[string]archive.Digest `json:"beside,omitempty"` // more files of the artifact's, by base name
+	Failure  *failure                  `json:"failure,omitempty"`
+	Log      archive.Digest            `json:"log"`
 }
 
 type failure struct {
@@ -49,37 +56,42 @@ func (r *Request) key(k *Kind) string {
 	return "build/" + string(k.Variant) + "/" + hex.EncodeToString(h.Sum(nil))[:32]
 }
 
-// recall returns what was remembered under key, with the module and the log in r.Out; nil, nil when nothing was.
+// Recall returns what was remembered under key, with its files and the log in Out; nil, nil when nothing was.
 // What the archive lost or cannot read is built again.
-func (r *Request) recall(key string) (*product.Artifact, error) {
-	if r.Archive == nil {
+func (m *Memory) Recall(key string) (*product.Artifact, error) {
+	if m.Archive == nil {
 		return nil, nil
 	}
-	rec, ok := r.record(key)
+	rec, ok := m.record(key)
 	if !ok {
 		return nil, nil
 	}
-	log := filepath.Join(r.Out, LogName)
-	if found, err := r.fromArchive(rec.Log, log); err != nil || !found {
+	log := filepath.Join(m.Out, LogName)
+	if found, err := m.fromArchive(rec.Log, log); err != nil || !found {
 		return nil, err
 	}
 	if f := rec.Failure; f != nil {
 		return nil, &cause.Err{Finding: f.Finding, What: f.What, Hint: f.Hint}
 	}
 	a := rec.Artifact
-	a.Path, a.LogPath, a.Cached = filepath.Join(r.Out, a.File), log, true
-	if found, err := r.fromArchive(a.SHA256, a.Path); err != nil || !found {
+	a.Path, a.LogPath, a.Cached = filepath.Join(m.Out, a.File), log, true
+	if found, err := m.fromArchive(a.SHA256, a.Path); err != nil || !found {
 		return nil, err
+	}
+	for name, d := range rec.Beside {
+		if found, err := m.fromArchive(d, filepath.Join(m.Out, name)); err != nil || !found {
+			return nil, err
+		}
 	}
 	return a, nil
 }
 
-func (r *Request) record(key string) (*record, bool) {
-	d, err := r.Archive.Ref(key)
+func (m *Memory) record(key string) (*record, bool) {
+	d, err := m.Archive.Ref(key)
 	if err != nil {
 		return nil, false
 	}
-	f, err := r.Archive.Open(d)
+	f, err := m.Archive.Open(d)
 	if err != nil {
 		return nil, false
 	}
@@ -91,11 +103,16 @@ func (r *Request) record(key string) (*record, bool) {
 	if (rec.Artifact == nil) == (rec.Failure == nil) || rec.Artifact != nil && rec.Artifact.Check() != nil {
 		return nil, false
 	}
+	for name := range rec.Beside {
+		if !filepath.IsLocal(name) || filepath.Base(name) != name {
+			return nil, false
+		}
+	}
 	return &rec, true
 }
 
-func (r *Request) fromArchive(d archive.Digest, to string) (found bool, err error) {
-	f, err := r.Archive.Open(d)
+func (m *Memory) fromArchive(d archive.Digest, to string) (found bool, err error) {
+	f, err := m.Archive.Open(d)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -109,13 +126,13 @@ func (r *Request) fromArchive(d archive.Digest, to string) (found bool, err erro
 	return true, nil
 }
 
-// remember keeps a module, and a failure that is the driver's own: that would come out the same again. What went wrong
-// with the tools or the machine is not kept.
-func (r *Request) remember(ctx context.Context, key string, a *product.Artifact, failed error) error {
+// Remember keeps an artifact with the files beside it in Out, and a failure that is the driver's own: that would come out
+// the same again. What went wrong with the tools or the machine is not kept.
+func (m *Memory) Remember(ctx context.Context, key string, a *product.Artifact, failed error, beside ...string) error {
 	var rec record
 	var e *cause.Err
 	switch {
-	case r.Archive == nil:
+	case m.Archive == nil:
 		return nil
 	case failed == nil:
 		rec.Artifact = a
@@ -128,30 +145,40 @@ func (r *Request) remember(ctx context.Context, key string, a *product.Artifact,
 		return nil
 	}
 	var err error
-	if rec.Log, err = r.add(ctx, filepath.Join(r.Out, LogName)); err != nil {
+	if rec.Log, err = m.add(ctx, filepath.Join(m.Out, LogName)); err != nil {
 		return err
 	}
 	if a != nil {
-		if _, err := r.add(ctx, a.Path); err != nil {
+		if _, err := m.add(ctx, a.Path); err != nil {
 			return err
+		}
+		for _, name := range beside {
+			d, err := m.add(ctx, filepath.Join(m.Out, name))
+			if err != nil {
+				return err
+			}
+			if rec.Beside == nil {
+				rec.Beside = map[string]archive.Digest{}
+			}
+			rec.Beside[name] = d
 		}
 	}
 	text, err := json.Marshal(rec)
 	if err != nil {
 		return cause.Errorf(cause.Internal, cause.FaultHarness, "remember build: %w", err)
 	}
-	d, err := r.Archive.Add(ctx, bytes.NewReader(text), maxKept)
+	d, err := m.Archive.Add(ctx, bytes.NewReader(text), maxKept)
 	if err != nil {
 		return err
 	}
-	return r.Archive.SetRef(key, d)
+	return m.Archive.SetRef(key, d)
 }
 
-func (r *Request) add(ctx context.Context, file string) (archive.Digest, error) {
+func (m *Memory) add(ctx context.Context, file string) (archive.Digest, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return "", WriteErr(err)
 	}
 	defer f.Close()
-	return r.Archive.Add(ctx, f, maxKept)
+	return m.Archive.Add(ctx, f, maxKept)
 }

@@ -139,15 +139,18 @@ func (c *Configuration) configure(ctx context.Context, dir string) (*Source, err
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case res.ExitCode == 0:
-		return c.collect(ctx, dir)
-	case res.ExitCode == 1 && strings.Contains(said.String(), "CMake Error"): // it read the checkout, and refuses it
-		e := cause.Errorf(cause.SourceUnusable, cause.FaultDriver, "%s: cmake of its driver directory: %s", s.Base(), res)
-		return nil, e.With(complaints(said.String())...)
+	if res.ExitCode != 0 {
+		return nil, CMakeFailed(s.Base(), res, said.String())
 	}
-	e := cause.Errorf(cause.ToolchainBroken, cause.FaultToolchain, "%s: cmake: %s", s.Base(), res)
-	return nil, e.With(complaints(said.String())...)
+	return c.collect(ctx, dir)
+}
+
+// CMakeFailed is what it means that cmake failed over a checkout, called base, and printed what it said.
+func CMakeFailed(base string, res *sandbox.Result, said string) *cause.Err {
+	if res.ExitCode == 1 && strings.Contains(said, "CMake Error") { // it read the checkout, and refuses it
+		return cause.Errorf(cause.SourceUnusable, cause.FaultDriver, "%s: cmake of its driver directory: %s", base, res).With(complaints(said)...)
+	}
+	return cause.Errorf(cause.ToolchainBroken, cause.FaultToolchain, "%s: cmake: %s", base, res).With(complaints(said)...)
 }
 
 // collect archives what cmake laid out: the module's tree in driver/src, the probe's in driver/bpf/src, or, before 2024,

@@ -20,7 +20,7 @@ func newScenarios(s Streams) *cobra.Command {
 		Short: "List, show and check the attacks",
 		Example: `  mews scenarios list
   mews scenarios show drop-and-execute
-  mews scenarios lint`,
+  mews scenarios lint --rules falco_rules.yaml`,
 	}
 	c.AddCommand(
 		&cobra.Command{
@@ -33,12 +33,36 @@ func newScenarios(s Streams) *cobra.Command {
 			Example: "  mews scenarios show openat2-read-sensitive",
 			RunE:    func(_ *cobra.Command, args []string) error { return showScenario(s, args[0]) },
 		},
-		&cobra.Command{
-			Use: "lint", Short: "Check every attack: rule, owner, reason, twin of the same shape", Args: cobra.NoArgs,
-			Example: "  mews scenarios lint",
-			RunE:    func(*cobra.Command, []string) error { return lintScenarios(s) },
-		},
+		newLint(s),
 	)
+	return c
+}
+
+func newLint(s Streams) *cobra.Command {
+	var files []string
+	var consumer string
+	c := &cobra.Command{
+		Use:   "lint",
+		Short: "Check every attack: rule, owner, reason, twin of the same shape; or the rules of files",
+		Long: `lint checks the attacks that mews has. With --rules it checks rule files instead, as Falco reads them, and prints a
+line for each rule: compiled; unsupported by the consumer, which lacks a field, and where; disabled; or broken, for
+whatever consumer, and then lint exits 1. Several files are read in their order: later ones change what earlier ones say.`,
+		Example: `  mews scenarios lint
+  mews scenarios lint --rules falco_rules.yaml
+  mews scenarios lint --rules falco_rules.yaml --rules my_rules.yaml --consumer sysdig`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if len(files) > 0 {
+				return lintRules(s, files, consumer)
+			}
+			if c.Flags().Changed("consumer") {
+				return errors.New("--consumer says whom the rules of --rules are for, and no --rules is given")
+			}
+			return lintScenarios(s)
+		},
+	}
+	c.Flags().StringArrayVar(&files, "rules", nil, "a rule file to check; may be repeated")
+	c.Flags().StringVar(&consumer, "consumer", "falco", "whom the rules are for: "+strings.Join(readerNames(), ", "))
 	return c
 }
 

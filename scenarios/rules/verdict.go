@@ -74,7 +74,7 @@ func (r *Rule) Compile(fields Schema) Result {
 	}
 	p, err := Compile(r.Expr, fields)
 	if err != nil {
-		res.State, res.Reason = Unsupported, asError(err)
+		res.State, res.Reason = Unsupported, AsError(err)
 		if res.Reason.Field != "" {
 			res.Reason.Msg = "the consumer has no field " + res.Reason.Field
 		}
@@ -92,8 +92,8 @@ func (r *Rule) Compile(fields Schema) Result {
 	return res
 }
 
-// asError is what [Compile] fails with.
-func asError(err error) *Error {
+// AsError is what [Compile] and [Dialect.Filter] fail with.
+func AsError(err error) *Error {
 	var e *Error
 	if !errors.As(err, &e) {
 		return &Error{Msg: err.Error()}
@@ -125,7 +125,7 @@ var eventName = setOf(eventNames)
 // is quietly false; libsinsp refuses one whatever the operator.
 func sound(e Expr, fields Schema) *Error {
 	if _, err := compile(e, fields); err != nil {
-		return asError(err)
+		return AsError(err)
 	}
 	var wrong *Error
 	checks(e, func(c *Check) {

@@ -219,19 +219,25 @@ func (c *cellRun) fly(ctx context.Context) error {
 	}
 	if err := c.stage(ctx, results.StageEvents, func() (note string, err error) {
 		err = call(c.startLimit(), func(ctx context.Context) error {
-			r, err := g.c.StartConsumer(ctx, c.consumer(c.batches()[0]))
+			r, err := g.c.StartConsumer(ctx, c.opening())
 			note = fmt.Sprintf("%s captured after %.1f s", r.Version, r.Took.Seconds())
 			return err
 		})
 		if err != nil {
 			return "", err
 		}
-		return note, call(deedLimit, func(ctx context.Context) error {
+		if err := call(deedLimit, func(ctx context.Context) error {
 			r, err := g.c.CheckEvents(ctx)
 			if err != nil {
 				return err
 			}
 			return r.Err()
+		}); err != nil || !c.oneByOne() {
+			return note, err
+		}
+		return note, call(startLimit, func(ctx context.Context) error {
+			_, err := g.c.StopConsumer(ctx)
+			return err
 		})
 	}); err != nil {
 		return err
@@ -366,7 +372,7 @@ func or(s, otherwise string) string {
 
 // consumer says what to watch for: one watch a rule, with the fields of all the scenarios that are about it.
 func (c *cellRun) consumer(batch []scenarios.Scenario) agent.ConsumerSpec {
-	spec := agent.ConsumerSpec{Kind: c.Consumer.Kind.V, Options: falcoOptions(c.Consumer)}
+	spec := agent.ConsumerSpec{Kind: c.Consumer.Kind.V, Options: falcoOptions(c.Consumer), Bare: c.oneByOne()}
 	for _, s := range batch {
 		r := c.Rules[s.Rule]
 		i := slices.IndexFunc(spec.Watches, func(w consumer.Watch) bool { return w.Name == r.Name })
@@ -395,11 +401,15 @@ func (c *cellRun) batches() [][]scenarios.Scenario {
 	if c.Consumer.Kind.V != agent.Sysdig {
 		return [][]scenarios.Scenario{able}
 	}
+	most := maxRules
+	if c.oneByOne() {
+		most = 1
+	}
 	out := [][]scenarios.Scenario{nil}
 	var watched []string // rules of the last batch
 	for _, s := range able {
 		if !slices.Contains(watched, s.Rule) {
-			if len(watched) == maxRules {
+			if len(watched) == most {
 				out, watched = append(out, nil), nil
 			}
 			watched = append(watched, s.Rule)

@@ -50,7 +50,7 @@ func (c *cellRun) scenarios(call call, g *guest) (string, error) {
 		}
 	}
 	for i, batch := range c.batches() {
-		if i > 0 {
+		if i > 0 || c.oneByOne() {
 			if err := call(c.startLimit(), func(ctx context.Context) error {
 				_, err := g.c.StartConsumer(ctx, c.consumer(batch))
 				return err

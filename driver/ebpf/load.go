@@ -8,6 +8,7 @@ package ebpf
 
 import (
 	"context"
+	"debug/elf"
 	"errors"
 	"os"
 	"os/exec"
@@ -41,10 +42,13 @@ const fenceEvery = 100 * time.Millisecond
 func Flag(probe string) string { return "--bpf=" + probe }
 
 // Load has sysdig load the probe, capture one event that is made for it, and end, which unloads the probe again. The
-// report is there whenever the process was started. The error is a *cause.Err.
+// report is there whenever the process was started, and nil before. The error is a *cause.Err.
 func Load(ctx context.Context, o Options) (*Report, error) {
 	if o.Sysdig == "" {
 		o.Sysdig = "sysdig"
+	}
+	if err := whole(o.Probe); err != nil {
+		return nil, err
 	}
 	marker, err := kmsg.End()
 	if err != nil {
@@ -87,6 +91,26 @@ func Load(ctx context.Context, o Options) (*Report, error) {
 	}
 	return r, cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "sysdig ended without an event of the probe: %s", p.State()).
 		With(child.Evidence(LogFile, r.Log)...)
+}
+
+// whole looks whether the file ends where its own tables say. sysdig 0.41 does not: it dies of SIGSEGV, without a word.
+func whole(probe string) error {
+	e, err := elf.Open(probe)
+	if err != nil {
+		return cause.Errorf(cause.Internal, cause.FaultHarness, "the file is not a whole probe: %w", err).Advise("it may be compressed, or cut short")
+	}
+	defer e.Close()
+	info, err := os.Stat(probe)
+	if err != nil {
+		return ours("look at the probe", err)
+	}
+	for _, s := range e.Sections {
+		if s.Type != elf.SHT_NOBITS && s.Offset+s.FileSize > uint64(info.Size()) {
+			return cause.Errorf(cause.Internal, cause.FaultHarness, "the file is not a whole probe: section %s ends at byte %d of %d", s.Name, s.Offset+s.FileSize, info.Size()).
+				Advise("it may be cut short")
+		}
+	}
+	return nil
 }
 
 // prove makes events until the process has ended.

@@ -235,7 +235,7 @@ func (c *Client) UnloadTracer(ctx context.Context) (traced int, err error) {
 
 // StartConsumer starts the consumer and returns when capturing is proven: every watch reported a fence.
 func (c *Client) StartConsumer(ctx context.Context, spec ConsumerSpec) (ConsumerReport, error) {
-	req := &wire.StartConsumerRequest{Kind: spec.Kind, Options: spec.Options}
+	req := &wire.StartConsumerRequest{Kind: spec.Kind, Options: spec.Options, Bare: spec.Bare}
 	for _, w := range spec.Watches {
 		req.Watches = append(req.Watches, &wire.Watch{Name: w.Name, Condition: w.Condition, Fields: w.Fields})
 	}

@@ -104,6 +104,7 @@ type ConsumerSpec struct {
 	Kind    string // Native, Sysdig or Falco
 	Watches []consumer.Watch
 	Options map[string]string // by kind; an unknown one is an error
+	Bare    bool              // without a watch for CheckEvents, which is an error then
 }
 
 // ConsumerReport says how the start of a consumer went.

@@ -81,6 +81,9 @@ func (a *Agent) CheckEvents(ctx context.Context, _ *wire.Empty) (*wire.CheckEven
 	if err != nil {
 		return nil, err
 	}
+	if !slices.Contains(s.watches, checkName) {
+		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "the consumer was started without the watch that the check needs")
+	}
 	id := fence.NewToken()
 	path := filepath.Join(a.checkDir(), id)
 	if err := mkdirs(a.checkDir()); err != nil {

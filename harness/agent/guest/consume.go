@@ -35,7 +35,10 @@ func (a *Agent) StartConsumer(ctx context.Context, r *wire.StartConsumerRequest)
 	if err != nil {
 		return nil, err
 	}
-	watches := []consumer.Watch{a.checkWatch()}
+	var watches []consumer.Watch
+	if !r.GetBare() {
+		watches = append(watches, a.checkWatch())
+	}
 	for _, w := range r.GetWatches() {
 		watches = append(watches, consumer.Watch{Name: w.GetName(), Condition: w.GetCondition(), Fields: w.GetFields()})
 	}

@@ -1449,6 +1449,7 @@ type StartConsumerRequest struct {
 	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	Watches       []*Watch               `protobuf:"bytes,2,rep,name=watches,proto3" json:"watches,omitempty"`
 	Options       map[string]string      `protobuf:"bytes,3,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Bare          bool                   `protobuf:"varint,4,opt,name=bare,proto3" json:"bare,omitempty"` // without the watch of CheckEvents
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1502,6 +1503,13 @@ func (x *StartConsumerRequest) GetOptions() map[string]string {
 		return x.Options
 	}
 	return nil
+}
+
+func (x *StartConsumerRequest) GetBare() bool {
+	if x != nil {
+		return x.Bare
+	}
+	return false
 }
 
 type StartConsumerReply struct {
@@ -2114,11 +2122,12 @@ const file_agent_proto_rawDesc = "" +
 	"\x06fields\x18\x03 \x03(\v2 .mews.agent.v1.Match.FieldsEntryR\x06fields\x1a9\n" +
 	"\vFieldsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe2\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf6\x01\n" +
 	"\x14StartConsumerRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12.\n" +
 	"\awatches\x18\x02 \x03(\v2\x14.mews.agent.v1.WatchR\awatches\x12J\n" +
-	"\aoptions\x18\x03 \x03(\v20.mews.agent.v1.StartConsumerRequest.OptionsEntryR\aoptions\x1a:\n" +
+	"\aoptions\x18\x03 \x03(\v20.mews.agent.v1.StartConsumerRequest.OptionsEntryR\aoptions\x12\x12\n" +
+	"\x04bare\x18\x04 \x01(\bR\x04bare\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"H\n" +

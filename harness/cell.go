@@ -24,9 +24,12 @@ import (
 )
 
 // Stages lists what a cell goes through, in order.
-func Stages() []string {
-	return []string{results.StageResolve, results.StageBuild, results.StageInspect, results.StageBoot,
-		results.StageLoad, results.StageEvents, results.StageScenarios, results.StageUnload}
+func (c *Cell) Stages() []string {
+	all := []string{results.StageResolve, results.StageBuild, results.StageInspect, results.StageBoot, results.StageLoad}
+	if c.Driver.Until.V != matrix.UntilLoad {
+		all = append(all, results.StageEvents, results.StageScenarios)
+	}
+	return append(all, results.StageUnload)
 }
 
 // Built is a driver ready to be loaded.
@@ -214,7 +217,10 @@ func (c *cellRun) fly(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if c.Consumer.Kind.V == matrix.Command {
+	switch {
+	case c.Driver.Until.V == matrix.UntilLoad:
+		return c.unloading(ctx, call, g)
+	case c.Consumer.Kind.V == matrix.Command:
 		return c.commanded(ctx, call, g)
 	}
 	if err := c.stage(ctx, results.StageEvents, func() (note string, err error) {

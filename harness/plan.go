@@ -44,6 +44,7 @@ type Cell struct {
 	Rules     map[string]Rule       // by name, in the consumer's vocabulary
 	Unable    map[string]*cause.Err // scenarios that the consumer has no means for, by name: unsupported
 	Err       error                 // why the kernel could not be resolved; carries a finding
+	Expect    *results.Expect       // what the profile foresees; nil: a pass
 }
 
 // Label is how people name the cell.
@@ -155,6 +156,7 @@ func MakePlan(ctx context.Context, m *matrix.Matrix, sel Selection, cat *scenari
 		if f.err != nil {
 			for _, w := range crews {
 				w.Err = f.err
+				w.Expect = prof.Expected(f.entry.Name, w.Driver.Name)
 				plan.add(f.entry, nil, w)
 			}
 			continue
@@ -168,6 +170,7 @@ func MakePlan(ctx context.Context, m *matrix.Matrix, sel Selection, cat *scenari
 					w.Err = k.Err
 				}
 				w.Denied = denied(k, w.Driver)
+				w.Expect = prof.Expected(f.entry.Name, w.Driver.Name)
 				plan.add(f.entry, k.Resolved, w)
 			}
 		}
@@ -332,6 +335,9 @@ type crew = Cell
 // muster finds a driver's source and compiles the rules for its consumer. A source or a consumer that cannot be had is the
 // error of its cells; rules that cannot be read are the matrix's.
 func muster(ctx context.Context, m *matrix.Matrix, d matrix.Driver, scens []scenarios.Scenario, r Resolver) (crew, error) {
+	if d.Until.V == matrix.UntilLoad {
+		scens = nil
+	}
 	w := crew{Driver: d, Scenarios: scens}
 	w.Consumer, _ = m.Consumers.Get(d.Consumer.V)
 	set, err := scenarios.Rules(matrix.Values(w.Consumer.Rules)...)
@@ -341,7 +347,7 @@ func muster(ctx context.Context, m *matrix.Matrix, d matrix.Driver, scens []scen
 	words, err := vocabularyOf(ctx, m, w.Consumer, r)
 	if err != nil {
 		w.Err = err
-	} else if w.Rules, w.Unable, err = rulesFor(scens, set, words); err != nil {
+	} else if w.Rules, w.Unable, err = rulesFor(scens, set, words.under(d)); err != nil {
 		return w, err
 	}
 	if d.Source.Package.V == "" {

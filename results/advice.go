@@ -2,10 +2,18 @@
 
 package results
 
-import "github.com/mews-farm/mews/results/cause"
+import (
+	"maps"
+	"slices"
+
+	"github.com/mews-farm/mews/results/cause"
+)
 
 // Advice says what to do next about a cause, for a finding that brought no hint of its own.
 func Advice(c cause.Cause) string { return advice[c] }
+
+// Causes lists the taxonomy, sorted: each cause has its advice.
+func Causes() []cause.Cause { return slices.Sorted(maps.Keys(advice)) }
 
 var advice = map[cause.Cause]string{
 	cause.HeadersMissing:   "find the headers package of this exact kernel release; old ones move to the distribution's snapshot archive",

@@ -116,13 +116,12 @@ func declare(p *harness.Plan) []results.Cell {
 	var out []results.Cell
 	for _, c := range p.Cells {
 		r := results.Cell{
-			ID:     c.ID,
-			Kernel: results.Kernel{Distro: c.Kernel.Distro.V, Release: c.Kernel.Name},
-			Driver: results.Driver{Name: c.Driver.Name, Variant: c.Driver.Variant.V, Version: c.Version, Consumer: c.Driver.Consumer.V},
-			Lane:   "boot",
-			Declared: results.Declared{
-				Stages: harness.Stages(),
-			},
+			ID:       c.ID,
+			Kernel:   results.Kernel{Distro: c.Kernel.Distro.V, Release: c.Kernel.Name},
+			Driver:   results.Driver{Name: c.Driver.Name, Variant: c.Driver.Variant.V, Version: c.Version, Consumer: c.Driver.Consumer.V},
+			Lane:     "boot",
+			Declared: results.Declared{Stages: c.Stages()},
+			Expect:   c.Expect,
 		}
 		if c.Resolved != nil {
 			r.Kernel = results.Kernel(c.Resolved.Kernel)

@@ -102,7 +102,7 @@ func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
 	w.keep(dir.Warn)
 	for _, c := range todo {
 		kernel, driver := c.Label()
-		view.Cell(live.Row{ID: c.ID, Kernel: kernel, Driver: driver, Stages: harness.Stages()})
+		view.Cell(live.Row{ID: c.ID, Kernel: kernel, Driver: driver, Stages: c.Stages()})
 	}
 	runner := &harness.Runner{
 		Parts: e.shop, Starter: qemu.Starter{Accel: acc}, Patience: harness.Patience(acc.Scale(time.Second).Seconds()),

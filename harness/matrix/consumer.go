@@ -20,7 +20,7 @@ const (
 
 // File is a file of the user's own that a guest's root holds.
 type File struct {
-	From Str `yaml:"from,required"` // on this machine; relative to where mews was called
+	From Str `yaml:"from,required"` // on this machine; relative to the matrix
 	To   Str `yaml:"to,required"`   // absolute
 	Mode Str `yaml:"mode"`          // octal; "" means 0755
 }

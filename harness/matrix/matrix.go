@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -48,7 +49,7 @@ type Kernel struct {
 	Latest int    `yaml:"latest"`         // the newest N of those that match; 0 means all
 	Build  []Str  `yaml:"build"`          // Debian suites that hold its compiler; none: those known to
 	Name   string // the key
-	BTF    Str    `yaml:"btf_override"` // a BTF file to relocate CO-RE probes against, in place of the kernel's own types; may be .gz
+	BTF    Str    `yaml:"btf_override"` // a BTF file, relative to the matrix, to relocate CO-RE probes against, in place of the kernel's own types; may be .gz
 }
 
 // Packages is a set of packages with all they depend on.
@@ -73,6 +74,7 @@ type Driver struct {
 	Consumer Str    `yaml:"consumer"` // none: the driver is built by `mews build`, and not run
 	Name     string // the key
 	BTF      Str    `yaml:"btf_override"` // as of a kernel; that of the driver counts where both have one
+	Until    Str    `yaml:"until"`        // the last stage before unload: load; none: all of them
 }
 
 // Source is either a package of a suite or a driver that mews carries.
@@ -84,12 +86,13 @@ type Source struct {
 
 // Profile is a named part of the matrix.
 type Profile struct {
-	Description string `yaml:"description"`
-	Kernels     []Str  `yaml:"kernels,required"`
-	Drivers     []Str  `yaml:"drivers,required"`
-	Scenarios   []Str  `yaml:"scenarios,required"`
-	Image       Str    `yaml:"image,required"`
-	Name        string // the key
+	Description string        `yaml:"description"`
+	Kernels     []Str         `yaml:"kernels,required"`
+	Drivers     []Str         `yaml:"drivers,required"`
+	Scenarios   []Str         `yaml:"scenarios,required"`
+	Image       Str           `yaml:"image,required"`
+	Expect      []Expectation `yaml:"expect"` // what else than pass is foreseen
+	Name        string        // the key
 }
 
 // Vocabulary is what the matrix may name that is defined outside it.
@@ -128,6 +131,7 @@ func Parse(file string, data []byte, voc Vocabulary) (*Matrix, error) {
 	if err := strictyaml.Decode(file, data, m); err != nil {
 		return nil, err
 	}
+	m.locate(filepath.Dir(file))
 	c := checker{m: m, voc: voc}
 	c.run(file)
 	if err := errors.Join(c.errs...); err != nil {
@@ -224,6 +228,7 @@ func (c *checker) run(file string) {
 		}
 		c.someOf("scenario", p.Scenarios, c.voc.Scenarios)
 		c.oneOf("image", p.Image, m.Images.Keys())
+		c.expectations(p)
 		c.nonEmpty(e.Key, "kernels", len(p.Kernels))
 		c.nonEmpty(e.Key, "drivers", len(p.Drivers))
 	}
@@ -270,6 +275,9 @@ func (c *checker) driver(key Str, d Driver) {
 	}
 	if builtin := s.Builtin.V == Ptrace; builtin != (d.Variant.V == Ptrace) {
 		c.errorf(key, "%s: variant ptrace and the builtin driver ptrace go together", key.V)
+	}
+	if d.Until.V != "" {
+		c.oneOf("stage to end at", d.Until, []string{UntilLoad})
 	}
 	c.override(d.BTF)
 	if d.BTF.V != "" && d.Variant.V != "modern_ebpf" {

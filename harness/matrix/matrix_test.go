@@ -15,12 +15,20 @@ var voc = Vocabulary{
 		"read-sensitive", "remove-bulk-data", "run-shell-untrusted", "search-private-keys",
 	},
 	RuleOverlays: []string{"native", "sysdig"},
-	Builtins:     []string{"modern", "ptrace", "consumer"},
+	Builtins:     []string{"modern", "modern-bad-upper", "modern-bad-openhow", "ptrace", "consumer"},
+}
+
+// The shipped matrix names files relative to itself.
+func TestMain(m *testing.M) {
+	if err := os.Chdir("../.."); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
 }
 
 func shipped(t *testing.T) string {
 	t.Helper()
-	data, err := os.ReadFile("../../matrix.yaml")
+	data, err := os.ReadFile("matrix.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,14 +50,14 @@ func TestShippedMatrix(t *testing.T) {
 }
 
 func TestBTFOverride(t *testing.T) {
-	text := strings.Replace(shipped(t), "source: {builtin: modern}\n", "source: {builtin: modern}\n    btf_override: matrix.go\n", 1)
-	m, err := Parse("matrix.yaml", []byte(strings.Replace(text, "latest: 1\n", "latest: 1\n    btf_override: matrix_test.go\n", 1)), voc)
+	text := strings.Replace(shipped(t), "source: {builtin: modern}\n", "source: {builtin: modern}\n    btf_override: go.sum\n", 1)
+	m, err := Parse("matrix.yaml", []byte(strings.Replace(text, "latest: 1\n", "latest: 1\n    btf_override: go.mod\n", 1)), voc)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d, _ := m.Drivers.Get("mews-modern")
 	k, _ := m.Kernels.Get("debian-5.10")
-	if d.BTF.V != "matrix.go" || k.BTF.V != "matrix_test.go" {
+	if d.BTF.V != "go.sum" || k.BTF.V != "go.mod" {
 		t.Errorf("the driver's types are %q, the kernel's %q", d.BTF.V, k.BTF.V)
 	}
 }
@@ -71,9 +79,9 @@ func TestRefuses(t *testing.T) {
 		{"arguments for sysdig", "userland: sid, rules: [sysdig]", "userland: sid, rules: [sysdig], argv: [sysdig]", "argv is of kinds falco and command"},
 		{"rules for a command", "{kind: native, userland: sid, rules: [native]}", "{kind: command, userland: sid, rules: [native], argv: [a]}", "a consumer of kind command evaluates no rules"},
 		{"a file that is not there", "userland: sid, rules: [sysdig]", "userland: sid, rules: [sysdig], files: [{from: nowhere, to: /usr/bin/x}]", "nowhere is no file"},
-		{"a file to nowhere", "userland: sid, rules: [sysdig]", "userland: sid, rules: [sysdig], files: [{from: matrix.go, to: usr/../x}]", `"usr/../x" is no absolute path`},
-		{"a file twice", "userland: sid, rules: [sysdig]", "userland: sid, rules: [sysdig], files: [{from: matrix.go, to: /x}, {from: matrix.go, to: /x}]", "/x is put there twice"},
-		{"a mode that is none", "userland: sid, rules: [sysdig]", "userland: sid, rules: [sysdig], files: [{from: matrix.go, to: /x, mode: rwx}]", `mode "rwx" is no octal mode`},
+		{"a file to nowhere", "userland: sid, rules: [sysdig]", "userland: sid, rules: [sysdig], files: [{from: go.sum, to: usr/../x}]", `"usr/../x" is no absolute path`},
+		{"a file twice", "userland: sid, rules: [sysdig]", "userland: sid, rules: [sysdig], files: [{from: go.sum, to: /x}, {from: go.sum, to: /x}]", "/x is put there twice"},
+		{"a mode that is none", "userland: sid, rules: [sysdig]", "userland: sid, rules: [sysdig], files: [{from: go.sum, to: /x, mode: rwx}]", `mode "rwx" is no octal mode`},
 		{"a driver that sysdig does not bring", "source: {builtin: modern}\n    consumer: native", "source: {builtin: consumer}\n    consumer: sysdig", "only a consumer of kind falco or command brings a driver"},
 		{"a driver of mews without a consumer", "source: {builtin: modern}\n    consumer: native", "source: {builtin: modern}", "mews-modern: a driver that mews carries needs a consumer"},
 		{"unknown distro", "distro: debian", "distro: debain", `unknown distro "debain"; did you mean "debian"?`},
@@ -86,9 +94,16 @@ func TestRefuses(t *testing.T) {
 		{"two sources", "{builtin: modern}", "{builtin: modern, package: x, suite: sid}", "either a package or builtin, not both"},
 		{"empty profile", "drivers: [falco-kmod, mews-modern]", "drivers: []", "a run of nothing proves nothing"},
 		{"name that is no file's", "  debian-7:", "  debian/7:", `"debian/7" cannot be part of a file's name`},
-		{"types of a module", "source: {package: falcosecurity-scap-dkms, suite: sid}\n", "source: {package: falcosecurity-scap-dkms, suite: sid}\n    btf_override: matrix.go\n", "btf_override is of no use to variant kmod"},
+		{"types of a module", "source: {package: falcosecurity-scap-dkms, suite: sid}\n", "source: {package: falcosecurity-scap-dkms, suite: sid}\n    btf_override: go.sum\n", "btf_override is of no use to variant kmod"},
 		{"no types", "source: {builtin: modern}\n", "source: {builtin: modern}\n    btf_override: nowhere.btf\n", "nowhere.btf is no file that can be read from here"},
 		{"types that are a directory", "    latest: 1\n", "    latest: 1\n    btf_override: .\n", "btf_override: . is no file"},
+		{"expectation of another driver", "{driver: mews-modern-bad-upper, state: fail", "{driver: mews-modern-bad-uper, state: fail", `unknown driver of this profile "mews-modern-bad-uper"; did you mean "mews-modern-bad-upper"?`},
+		{"expectation that no verdict meets", "bad-upper, state: fail", "bad-upper, state: error", `state "error" cannot be expected`},
+		{"pass for a cause", "bad-upper, state: fail, cause", "bad-upper, state: pass, cause", "a pass has none"},
+		{"unknown cause", "cause: RULE_SILENT", "cause: RULE_SILNT", `unknown cause "RULE_SILNT"; did you mean "RULE_SILENT"?`},
+		{"expected twice", "{driver: mews-modern-bad-openhow-el8, state", "{driver: mews-modern-bad-upper, state", "was said before"},
+		{"another end", "until: load", "until: lode", `unknown stage to end at "lode" (known: load)`},
+		{"types that are not there", "rhel8-4.18.0-2022-03.btf\n", "rhel9.btf\n", "testdata/btf/rhel9.btf is no file that can be read from here"},
 		{"version", "version: 1", "version: 2", "version 2 is not known"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

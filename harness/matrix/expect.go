@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package matrix
+
+import (
+	"path/filepath"
+	"slices"
+
+	"github.com/mews-farm/mews/results"
+	"github.com/mews-farm/mews/results/cause"
+)
+
+// Expectation is the verdict that a profile foresees for some of its cells. A driver that is known to be bad is expected to
+// fail, and for the right reason: any other verdict falls short.
+type Expectation struct {
+	Driver Str `yaml:"driver,required"`
+	Kernel Str `yaml:"kernel"` // an entry of kernels; none: every kernel of the profile
+	State  Str `yaml:"state,required"`
+	Cause  Str `yaml:"cause"` // none: any
+}
+
+// Expected is what the profile foresees for a cell, or nil.
+func (p Profile) Expected(kernel, driver string) *results.Expect {
+	for _, e := range p.Expect {
+		if e.Driver.V == driver && (e.Kernel.V == "" || e.Kernel.V == kernel) {
+			return &results.Expect{State: cause.State(e.State.V), Cause: cause.Cause(e.Cause.V)}
+		}
+	}
+	return nil
+}
+
+// expectations checks those of a profile: each must be of cells that it has, and be one that a verdict can meet.
+func (c *checker) expectations(p Profile) {
+	for i, e := range p.Expect {
+		c.oneOf("driver of this profile", e.Driver, Values(p.Drivers))
+		if e.Kernel.V != "" {
+			c.oneOf("kernel of this profile", e.Kernel, Values(p.Kernels))
+		}
+		if err := (results.Expect{State: cause.State(e.State.V), Cause: cause.Cause(e.Cause.V)}).Check(); err != nil {
+			c.errorf(e.State, "%v", err)
+		}
+		if e.Cause.V != "" {
+			c.oneOf("cause", e.Cause, causes())
+		}
+		if slices.ContainsFunc(p.Expect[:i], func(o Expectation) bool {
+			return o.Driver.V == e.Driver.V && (o.Kernel.V == e.Kernel.V || o.Kernel.V == "")
+		}) {
+			c.errorf(e.Driver, "what is expected of %s was said before", e.Driver.V)
+		}
+	}
+}
+
+func causes() []string {
+	var out []string
+	for _, c := range results.Causes() {
+		out = append(out, string(c))
+	}
+	return out
+}
+
+// UntilLoad ends a cell when its driver was loaded and unloaded again. What a probe that is relocated against the types of
+// another kernel tells is of no meaning; that the verifier takes it is.
+const UntilLoad = results.StageLoad
+
+// locate makes the files that the matrix names relative to the file that names them.
+func (m *Matrix) locate(dir string) {
+	beside := func(s *Str) {
+		if s.V != "" && !filepath.IsAbs(s.V) {
+			s.V = filepath.Join(dir, s.V)
+		}
+	}
+	for i := range m.Kernels {
+		beside(&m.Kernels[i].Value.BTF)
+	}
+	for i := range m.Drivers {
+		beside(&m.Drivers[i].Value.BTF)
+	}
+	for i := range m.Consumers {
+		files := m.Consumers[i].Value.Files
+		for j := range files {
+			beside(&files[j].From)
+		}
+	}
+}

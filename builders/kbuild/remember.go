@@ -104,7 +104,7 @@ func (m *Memory) record(key string) (*record, bool) {
 		return nil, false
 	}
 	for name := range rec.Beside {
-		if !filepath.IsLocal(name) || filepath.Base(name) != name {
+		if !filepath.IsLocal(name) || filepath.Base(name) != name || name == "." {
 			return nil, false
 		}
 	}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/mews-farm/mews/harness"
+	"github.com/mews-farm/mews/harness/matrix"
+	"github.com/mews-farm/mews/kernels"
+	"github.com/mews-farm/mews/results/cause"
+	"github.com/mews-farm/mews/scenarios"
+)
+
+// A scenario that the consumer has no means for is marked in its cell, and the reason is told once for all cells.
+func TestPlanSaysWhatAConsumerLacks(t *testing.T) {
+	lacks := &cause.Err{
+		Finding: cause.Finding{State: cause.Unsupported, Cause: cause.RuleUnsupported, Fault: cause.FaultHarness},
+		What:    `scenario drop: sysdig 0.29.3 cannot evaluate rule "Drop": the consumer has no field proc.is_exe_upper_layer`,
+	}
+	p := &harness.Plan{}
+	for _, release := range []string{"6.1.0-56", "7.3.4"} {
+		p.Cells = append(p.Cells, &harness.Cell{
+			Resolved:  &kernels.Resolved{Kernel: kernels.Kernel{Distro: "debian", Release: release}},
+			Driver:    matrix.Driver{Name: "falco-kmod"},
+			Scenarios: []scenarios.Scenario{{Name: "drop"}, {Name: "read"}},
+			Unable:    map[string]*cause.Err{"drop": lacks},
+		})
+	}
+	var out, errs bytes.Buffer
+	if err := printPlan(Streams{Out: &out, Err: &errs}, p); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(out.String(), "drop (RULE_UNSUPPORTED),read"); got != 2 {
+		t.Errorf("it is marked in %d cells of 2:\n%s", got, out.String())
+	}
+	if got := strings.Count(out.String(), "unsupported, RULE_UNSUPPORTED: scenario drop: sysdig 0.29.3 cannot"); got != 1 {
+		t.Errorf("the reason is told %d times:\n%s", got, out.String())
+	}
+	if !strings.HasSuffix(out.String(), "2 cells\n") || errs.Len() > 0 {
+		t.Errorf("it ends with %q, and says %q", out.String(), errs.String())
+	}
+}

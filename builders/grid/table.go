@@ -162,11 +162,14 @@ const maxLead = 8
 func (r *Result) lead() []string {
 	var out []string
 	for i, e := range r.Evidence {
+		line := e.String()
 		if i == maxLead {
-			out = append(out, fmt.Sprintf("... and %d lines more", len(r.Evidence)-maxLead))
-			break
+			return append(out, fmt.Sprintf("... and more: %d lines in all", len(r.Evidence)))
 		}
-		out = append(out, e.String())
+		if i > 0 && strings.HasSuffix(out[0], line) {
+			continue // the message has it already
+		}
+		out = append(out, line)
 	}
 	return out
 }

@@ -11,7 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 
+	"github.com/mews-farm/mews/builders/classify"
 	"github.com/mews-farm/mews/builders/root"
 	"github.com/mews-farm/mews/builders/sandbox"
 	"github.com/mews-farm/mews/results/cause"
@@ -145,8 +148,18 @@ func (c *Configuration) configure(ctx context.Context, dir string) (*Source, err
 	return c.collect(ctx, dir)
 }
 
+// cmakeLog names cmake's output in evidence.
+const cmakeLog = "cmake.log"
+
 // CMakeFailed is what it means that cmake failed over a checkout, called base, and printed what it said.
 func CMakeFailed(base string, res *sandbox.Result, said string) *cause.Err {
+	facts := classify.Facts{ExitCode: res.ExitCode, LogName: cmakeLog, Killed: res.OutOfMemory || res.Signal == syscall.SIGKILL}
+	if res.TimedOut {
+		facts.TimedOut = res.Elapsed.Round(time.Second)
+	}
+	if found := classify.Log(strings.NewReader(said), facts); found.Fault == cause.FaultInfra {
+		return found // the machine fell short
+	}
 	if res.ExitCode == 1 && strings.Contains(said, "CMake Error") { // it read the checkout, and refuses it
 		return cause.Errorf(cause.SourceUnusable, cause.FaultDriver, "%s: cmake of its driver directory: %s", base, res).With(complaints(said)...)
 	}
@@ -183,7 +196,7 @@ func complaints(said string) []cause.Evidence {
 	var out []cause.Evidence
 	for line := range strings.Lines(said[at:]) {
 		if line = strings.TrimSpace(line); line != "" && len(out) < maxComplaints {
-			out = append(out, cause.Evidence{File: "cmake.log", Text: line})
+			out = append(out, cause.Evidence{File: cmakeLog, Text: line})
 		}
 	}
 	return out

@@ -285,7 +285,7 @@ func (c *cellRun) load(ctx context.Context, g *guest) (string, error) {
 	}
 	defer f.Close()
 	g.driver = "[" + c.built.Name + "]"
-	r, err := g.c.LoadModule(ctx, agent.Module{Name: c.built.Name, Image: f, Device: c.built.Device})
+	r, err := g.c.LoadModule(ctx, agent.Module{Name: c.built.Name, Image: f, Device: c.built.Device, Params: strings.Join(matrix.Values(c.Driver.Params), " ")})
 	if err != nil {
 		return "", err
 	}

@@ -63,6 +63,9 @@ func Load(m Module) (Report, error) {
 	if err := clean(r.Dmesg, "the load of module "+m.Name); err != nil {
 		return r, err
 	}
+	if err := ignored(m.Name, r.Dmesg); err != nil {
+		return r, err
+	}
 	if _, err := find(m.Name); err != nil {
 		return r, err
 	}
@@ -74,6 +77,18 @@ func Load(m Module) (Report, error) {
 	}
 	r.Versions, err = askVersions(filepath.Join("/dev", m.Device+"0"))
 	return r, err
+}
+
+// ignored is an error if the kernel loaded the module without one of its parameters: it takes no offence at those that a
+// module does not have (kernel/module/main.c, unknown_module_param_cb).
+func ignored(name string, lines []kmsg.Record) error {
+	for _, l := range lines {
+		if strings.Contains(l.Text, ": unknown parameter ") {
+			return cause.Failf(cause.ModuleInitFailed, cause.FaultDriver, "module %s does not have a parameter that it was given, and is loaded without it", name).
+				With(cause.Evidence{File: "dmesg.log", Text: l.Text}).Advise("`modinfo -p` lists those that it has")
+		}
+	}
+	return nil
 }
 
 // Unload removes a module. One that is in use is an error that names who holds it; a splat on the way out is

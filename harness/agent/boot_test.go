@@ -124,6 +124,16 @@ var _ = Describe("an agent in a guest", Label("boot", "net"), Ordered, func() {
 		_, err = c.UnloadModule(ctx, "loop")
 		Expect(err).NotTo(HaveOccurred())
 
+		_, err = c.LoadModule(ctx, agent.Module{Name: "loop", Image: bytes.NewReader(loop), Params: "max_loop=3"})
+		Expect(err).NotTo(HaveOccurred())
+		_, err = c.UnloadModule(ctx, "loop")
+		Expect(err).NotTo(HaveOccurred())
+		_, err = c.LoadModule(ctx, agent.Module{Name: "loop", Image: bytes.NewReader(loop), Params: "max_lop=3"})
+		Expect(cause.Of(err)).To(HaveField("Cause", cause.ModuleInitFailed), "%v", err)
+		Expect(cause.Of(err).Evidence).To(ContainElement(HaveField("Text", ContainSubstring("unknown parameter 'max_lop'"))))
+		_, err = c.UnloadModule(ctx, "loop")
+		Expect(err).NotTo(HaveOccurred())
+
 		// The release alone would not do: with CONFIG_MODVERSIONS the kernel does not compare it.
 		wrong := bytes.Replace(unsigned(loop), []byte(" SMP "), []byte(" UMP "), 1)
 		_, err = c.LoadModule(ctx, agent.Module{Name: "loop", Image: bytes.NewReader(wrong)})

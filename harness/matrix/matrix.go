@@ -72,6 +72,7 @@ type Driver struct {
 	Variant  Str    `yaml:"variant,required"` // kmod, ebpf, modern_ebpf or ptrace
 	Source   Source `yaml:"source,required"`
 	Consumer Str    `yaml:"consumer"` // none: the driver is built by `mews build`, and not run
+	Params   []Str  `yaml:"params"`   // of a kernel module, each name=value
 	Name     string // the key
 	BTF      Str    `yaml:"btf_override"` // as of a kernel; that of the driver counts where both have one
 	Until    Str    `yaml:"until"`        // the last stage before unload: load; none: all of them
@@ -260,6 +261,7 @@ func (c *checker) driver(key Str, d Driver) {
 	if consumer, ok := c.m.Consumers.Get(d.Consumer.V); ok {
 		c.fits(key, d, consumer)
 	}
+	c.params(key, d)
 	switch {
 	case s.Package.V != "" && s.Builtin.V != "":
 		c.errorf(s.Builtin, "%s: a source is either a package or builtin, not both", key.V)

@@ -3,6 +3,8 @@
 package ptrace
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/driver/modern"
@@ -21,7 +23,12 @@ type watched struct {
 	second []uint32
 	// standard: it matters only where it made one of the standard streams.
 	standard bool
+	// copy is the argument that says which descriptor it makes, and so at its entry whether it matters; 0: none does.
+	copy int
 }
+
+// lastStandard is the last of the standard streams.
+const lastStandard = 2
 
 // places say at which argument, from 0, something is. The zero value is made by nothing below.
 type places struct{ name, base, name2, base2, extra, address, fd int }
@@ -79,7 +86,7 @@ var table = append([]watched{
 	{name: "accept4", nr: unix.SYS_ACCEPT4, kind: modern.Call, where: descriptor(result)},
 
 	{name: "dup", nr: unix.SYS_DUP, kind: modern.Call, where: descriptor(result), standard: true},
-	{name: "dup3", nr: unix.SYS_DUP3, kind: modern.Call, where: descriptor(result), standard: true},
+	{name: "dup3", nr: unix.SYS_DUP3, kind: modern.Call, where: descriptor(result), standard: true, copy: 1},
 	{name: "fcntl", nr: unix.SYS_FCNTL, kind: modern.Call, where: descriptor(result), standard: true,
 		second: []uint32{unix.F_DUPFD, unix.F_DUPFD_CLOEXEC}},
 
@@ -113,6 +120,22 @@ var table = append([]watched{
 	{name: "setresuid", nr: unix.SYS_SETRESUID, kind: modern.Call, where: plain},
 	{name: "setresgid", nr: unix.SYS_SETRESGID, kind: modern.Call, where: plain},
 }, legacy...)
+
+// older are what legacy holds where there are such calls. On a machine without them nobody can make them.
+var older = []string{
+	"open", "creat", "fork", "vfork", "dup2", "unlink", "rmdir", "mkdir", "chmod", "rename", "link", "symlink",
+}
+
+// Events lists the types of events that the tracer tells of, on whatever machine, as rules name them. There is no event
+// of any other, so that a rule which needs one would never fire.
+func Events() []string {
+	events := append([]string{"procexit"}, older...)
+	for _, w := range table {
+		events = append(events, w.name)
+	}
+	slices.Sort(events)
+	return slices.Compact(events)
+}
 
 // byNumber finds what is traced.
 var byNumber = func() map[int]*watched {

@@ -13,7 +13,7 @@ var legacy = []watched{
 	{name: "creat", nr: unix.SYS_CREAT, kind: modern.Open, where: named(0, working), more: createHere},
 	{name: "fork", nr: unix.SYS_FORK, kind: modern.Call, where: plain},
 	{name: "vfork", nr: unix.SYS_VFORK, kind: modern.Call, where: plain},
-	{name: "dup2", nr: unix.SYS_DUP2, kind: modern.Call, where: descriptor(result), standard: true},
+	{name: "dup2", nr: unix.SYS_DUP2, kind: modern.Call, where: descriptor(result), standard: true, copy: 1},
 	{name: "unlink", nr: unix.SYS_UNLINK, kind: modern.Call, where: named(0, working)},
 	{name: "rmdir", nr: unix.SYS_RMDIR, kind: modern.Call, where: named(0, working)},
 	{name: "mkdir", nr: unix.SYS_MKDIR, kind: modern.Call, where: named(0, working)},

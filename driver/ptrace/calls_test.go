@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -214,5 +215,27 @@ func TestUpperLayer(t *testing.T) {
 	watch(t, d, exec.Command(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd)))
 	if s, err := d.Stats(); err != nil || s.DropsBy[lostLayer] != 1 {
 		t.Errorf("a deleted program of an overlay: %+v, %v", s, err)
+	}
+}
+
+// TestEvents: the names that do not depend on the machine are those of a machine that has the old calls.
+func TestEvents(t *testing.T) {
+	if runtime.GOARCH == "amd64" {
+		var names []string
+		for _, w := range legacy {
+			names = append(names, w.name)
+		}
+		if !slices.Equal(slices.Sorted(slices.Values(names)), slices.Sorted(slices.Values(older))) {
+			t.Errorf("the old calls are %q, not %q", names, older)
+		}
+	}
+	events := Events()
+	for _, name := range []string{"execve", "openat2", "open", "procexit"} {
+		if !slices.Contains(events, name) {
+			t.Errorf("%s is not told", name)
+		}
+	}
+	if slices.Contains(events, "write") {
+		t.Error("write is told, which no filter stops")
 	}
 }

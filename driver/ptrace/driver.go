@@ -25,7 +25,9 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -75,7 +77,7 @@ func Start(self ...string) (*Driver, error) {
 	cmd := exec.Command(self[0], append(self[1:len(self):len(self)], TraceWord)...)
 	cmd.ExtraFiles = []*os.File{theirs, w}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	if err := cmd.Start(); err != nil {
+	if err := startSlack(cmd); err != nil {
 		control.Close()
 		r.Close()
 		return fail("start the tracer", err)
@@ -89,6 +91,22 @@ func Start(self ...string) (*Driver, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
+}
+
+// timerSlack is by how much a sleep of the tracer may take longer. The watchman of the Go runtime (sysmon in its proc.go)
+// sleeps for 20 us again and again whenever a thread comes back from a long system call, such as to wait for the traced.
+// Under an emulator, on one processor, that was most of what a traced system call cost.
+const timerSlack = 20 * time.Millisecond
+
+// startSlack starts a process all of whose threads have that slack: it is inherited, and stays over execve(2).
+func startSlack(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(timerSlack), 0, 0, 0); err != nil {
+		return err
+	}
+	err := cmd.Start()
+	return errors.Join(err, unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0)) // 0: as it was by default
 }
 
 // receive passes the stream on until it ends.

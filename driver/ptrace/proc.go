@@ -5,7 +5,6 @@ package ptrace
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,12 +34,23 @@ type status struct {
 }
 
 func procPath(tid int, file ...string) string {
-	return filepath.Join(append([]string{"/proc", strconv.Itoa(tid)}, file...)...)
+	return "/proc/" + strconv.Itoa(tid) + "/" + strings.Join(file, "/")
 }
 
 // readProc reads a file of /proc up to max bytes; whole is false where it is longer. It goes past package os, whose files
 // cost twice the system calls, since every event is paid for by the traced.
 func readProc(path string, max int) (text string, whole bool, err error) {
+	return readFile(path, max, false)
+}
+
+// readRecord reads a file of /proc that the kernel makes as one record (single_open in its fs/seq_file.c, or from a string
+// as loginuid), of which a read that returns less than was asked for returns the rest.
+func readRecord(path string) (string, error) {
+	text, _, err := readFile(path, procMax, true)
+	return text, err
+}
+
+func readFile(path string, max int, record bool) (text string, whole bool, err error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", false, err
@@ -52,12 +62,13 @@ func readProc(path string, max int) (text string, whole bool, err error) {
 		n, err := unix.Read(fd, b[len(b):cap(b)])
 		switch {
 		case errors.Is(err, unix.EINTR):
+			continue
 		case err != nil:
 			return string(b), false, err
-		case n == 0:
+		}
+		b = b[:len(b)+n]
+		if n == 0 || record && len(b) < cap(b) {
 			return string(b), true, nil
-		default:
-			b = b[:len(b)+n]
 		}
 	}
 	return string(b[:max]), false, nil
@@ -65,7 +76,7 @@ func readProc(path string, max int) (text string, whole bool, err error) {
 
 // readStatus asks the kernel who a thread is. One that is gone is an error.
 func readStatus(tid int) (status, error) {
-	text, _, err := readProc(procPath(tid, "status"), procMax)
+	text, err := readRecord(procPath(tid, "status"))
 	if err != nil {
 		return status{}, err
 	}
@@ -75,12 +86,12 @@ func readStatus(tid int) (status, error) {
 	}
 	s.login, s.tty = -1, 0
 	// A kernel without CONFIG_AUDIT has no such file: there nobody has logged in.
-	if text, _, err := readProc(procPath(tid, "loginuid"), procMax); err == nil {
+	if text, err := readRecord(procPath(tid, "loginuid")); err == nil {
 		if id, err := strconv.ParseUint(strings.TrimSpace(text), 10, 32); err == nil {
 			s.login = int(int32(id))
 		}
 	}
-	if text, _, err = readProc(procPath(tid, "stat"), procMax); err == nil {
+	if text, err := readRecord(procPath(tid, "stat")); err == nil {
 		s.tty = terminal(text)
 	}
 	return s, nil
@@ -99,52 +110,55 @@ func terminal(stat string) int {
 
 var errStatus = errors.New("/proc/PID/status lacks what it has had since 4.1")
 
+// parseStatus looks for what is wanted, in the order in which the kernel writes it (fs/proc/array.c). No name can look like
+// a line: its newlines are escaped.
 func parseStatus(text string, tid int) (status, error) {
-	s := status{tid: tid}
-	for line := range strings.Lines(text) {
-		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":\t")
-		words := strings.Fields(value)
-		if len(words) == 0 {
-			continue
+	rest := "\n" + text
+	line := func(key string) string {
+		_, after, found := strings.Cut(rest, "\n"+key+":\t")
+		if !found {
+			return ""
 		}
-		last := words[len(words)-1]
-		switch key {
-		case "Name":
-			s.comm = unescapeName(value)
-		case "Tgid":
-			s.pid, _ = strconv.Atoi(words[0])
-		case "PPid":
-			s.ppid, _ = strconv.Atoi(words[0])
-		case "Uid": // real, effective, saved, filesystem
-			s.uid, _ = strconv.Atoi(words[min(1, len(words)-1)])
-			s.fsuid, _ = strconv.Atoi(last)
-		case "Gid":
-			s.gid, _ = strconv.Atoi(words[min(1, len(words)-1)])
-			s.fsgid, _ = strconv.Atoi(last)
-		case "NStgid": // in each pid namespace, the innermost last
-			s.vpid, _ = strconv.Atoi(last)
-		case "CapEff":
-			s.caps.Effective, _ = strconv.ParseUint(words[0], 16, 64)
-		case "CapPrm":
-			s.caps.Permitted, _ = strconv.ParseUint(words[0], 16, 64)
-		case "CapInh":
-			s.caps.Inheritable, _ = strconv.ParseUint(words[0], 16, 64)
-		}
+		value, _, _ := strings.Cut(after, "\n")
+		rest = after
+		return value
 	}
+	set := func(value string) uint64 {
+		bits, _ := strconv.ParseUint(value, 16, 64)
+		return bits
+	}
+	s := status{tid: tid}
+	s.comm = statusName.Replace(line("Name"))
+	s.pid = column(line("Tgid"), 0)
+	s.ppid = column(line("PPid"), 0)
+	uid, gid := line("Uid"), line("Gid") // each real, effective, saved, filesystem
+	s.uid, s.fsuid = column(uid, 1), column(uid, 3)
+	s.gid, s.fsgid = column(gid, 1), column(gid, 3)
+	inner := line("NStgid") // in each pid namespace, the innermost last
+	s.vpid = column(inner, strings.Count(inner, "\t"))
+	s.caps.Inheritable, s.caps.Permitted, s.caps.Effective = set(line("CapInh")), set(line("CapPrm")), set(line("CapEff"))
 	if s.pid == 0 || s.vpid == 0 {
 		return status{}, errStatus
 	}
 	return s, nil
 }
 
-// unescapeName undoes what the status file does to a name: \n for a newline, \\ for a backslash.
-func unescapeName(s string) string {
-	return strings.NewReplacer(`\\`, `\`, `\n`, "\n").Replace(s)
+// column is the number in a column, from 0, of a line of the status file. They are separated by tabs.
+func column(value string, i int) int {
+	for ; i > 0; i-- {
+		_, value, _ = strings.Cut(value, "\t")
+	}
+	value, _, _ = strings.Cut(value, "\t")
+	n, _ := strconv.Atoi(value)
+	return n
 }
+
+// statusName undoes what the status file does to a name: \n for a newline, \\ for a backslash.
+var statusName = strings.NewReplacer(`\\`, `\`, `\n`, "\n")
 
 // cgroupOf is the path of a thread's cgroup in the default hierarchy, the one numbered 0.
 func cgroupOf(tid int) string {
-	text, _, err := readProc(procPath(tid, "cgroup"), procMax)
+	text, err := readRecord(procPath(tid, "cgroup"))
 	if err != nil {
 		return ""
 	}

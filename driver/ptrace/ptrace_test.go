@@ -147,6 +147,8 @@ var deeds = map[string]func(args []string) error{
 	"calls":       deedCalls,
 	"signals":     deedSignals,
 	"race":        deedRace,
+	"memfd":       deedMemfd,
+	"vfork":       deedVfork,
 	"wait":        func([]string) error { _, err := io.Copy(io.Discard, os.Stdin); return err },
 }
 

@@ -3,16 +3,9 @@
 package ptrace
 
 import (
-	"bufio"
-	"encoding/gob"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/signal"
 	"reflect"
-	"runtime"
 	"strings"
 	"time"
 
@@ -40,154 +33,83 @@ type call struct {
 	def   *watched
 	args  arguments
 	event modern.Event // the arguments as they were at its entry
-	done  bool         // a program was started: the event is out
 }
 
-// tracer is all that Trace knows. Everything in it belongs to the one thread that the kernel takes ptrace(2) of.
-type tracer struct {
+// tree is what was launched by one [Driver.Launch], and all that it started. The kernel takes ptrace(2) of a tracee from
+// one thread alone, which is the tree's own: it waits in the kernel, because each stop costs the traced as much as it
+// takes to wake their tracer, and a thread that waits for a goroutine is woken late.
+type tree struct {
+	*teller
 	threads map[int]*thread
 	last    map[int]status // of a process, by its id: who it was when it was last looked at
 	held    map[int]bool   // stopped before their parent's stop told whose children they are
-	cgroups *cgroups
-
-	emit bool
-	out  *bufio.Writer
-	enc  *gob.Encoder
-	sent uint64
-	lost map[string]uint64
 }
 
-// Trace is the tracer: a process of its own, because the kernel reports the stops of a tracee to whoever waits for
-// children in the tracer's process, and the parent of the traced waits for its children in other ways. It serves its
-// control connection until that ends, and stays until the last tracee has ended: a filter cannot be taken off a
-// process, and what it stops nobody but a tracer lets go on (without one the call fails with ENOSYS).
-//
-// It must be called on the thread that it is to stay on, by the child that [Start] started.
-func Trace() error {
-	runtime.LockOSThread()
-	control, events := os.NewFile(controlFD, "control"), os.NewFile(eventsFD, "events")
-	if control == nil || events == nil {
-		return errors.New("the tracer was not started by its driver")
-	}
-	// A signal comes at every stop of a tracee and at every end. It may stand for several: each is followed by looking
-	// until there is nothing more, so that none is waited for in vain.
-	stops := make(chan os.Signal, 1)
-	signal.Notify(stops, unix.SIGCHLD)
-	t := newTracer(events)
-	requests := make(chan request)
-	served := make(chan struct{})
-	go func() {
-		defer close(requests)
-		dec := json.NewDecoder(control)
-		for {
-			var r request
-			if err := dec.Decode(&r); err != nil {
-				return
-			}
-			requests <- r
-			<-served
-		}
-	}()
-	replies := json.NewEncoder(control)
-	for {
-		if err := t.drain(); err != nil {
-			return err
-		}
-		if requests == nil && len(t.threads)+len(t.held) == 0 {
-			return nil
-		}
-		select {
-		case <-stops:
-		case r, ok := <-requests:
-			if !ok {
-				requests, t.emit = nil, false
-				continue
-			}
-			if err := replies.Encode(t.serve(r)); err != nil {
-				t.emit = false // the driver is gone; that its connection has ended comes next
-			}
-			served <- struct{}{}
-		}
-	}
-}
-
-func newTracer(events io.Writer) *tracer {
-	out := bufio.NewWriter(events)
-	return &tracer{
-		threads: map[int]*thread{}, last: map[int]status{}, held: map[int]bool{}, cgroups: newCgroups(),
-		out: out, enc: gob.NewEncoder(out), lost: map[string]uint64{},
-	}
-}
-
-func (t *tracer) serve(r request) reply {
-	var err error
-	switch r.Op {
-	case opAdopt:
-		err = t.adopt(r.PID)
-	case opAttach:
-		t.emit = true
-	case opDetach:
-		t.emit = false
-		err = t.write(message{End: true})
-	case opStats, opClose:
-	default:
-		err = fmt.Errorf("unknown request %q", r.Op)
-	}
-	out := reply{Sent: t.sent, Lost: t.lost, Traced: len(t.threads)}
-	if err != nil {
-		out.Error = err.Error()
-	}
-	return out
-}
-
-// adopt begins to trace a process of one thread that matters: the one that will start a program.
-func (t *tracer) adopt(pid int) error {
+// adopt begins to trace a process of one thread that matters: the one that will start a program. It must be called on
+// the thread that follow will be called on.
+func adopt(pid int, to *teller) (*tree, error) {
 	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(pid), 0, options, 0, 0); errno != 0 {
-		return fmt.Errorf("trace process %d: %w", pid, errno)
+		return nil, fmt.Errorf("trace process %d: %w", pid, errno)
 	}
-	t.threads[pid] = &thread{tid: pid, pid: pid}
-	return nil
+	t := &tree{teller: to, threads: map[int]*thread{}, last: map[int]status{}, held: map[int]bool{}}
+	t.add(&thread{tid: pid, pid: pid})
+	return t, nil
 }
 
-// write sends one message and waits until it has gone: a driver that is behind slows the traced down, and nothing
-// is lost.
-func (t *tracer) write(m message) error {
-	if err := t.enc.Encode(m); err != nil {
-		return err
-	}
-	return t.out.Flush()
+func (t *tree) add(th *thread) {
+	t.threads[th.tid] = th
+	t.traced.Add(1)
 }
 
-// send sends an event.
-func (t *tracer) send(ev *modern.Event) {
-	if err := t.write(message{Event: *ev}); err != nil {
-		t.emit = false // the driver is gone
-		return
+func (t *tree) remove(tid int) {
+	if _, ok := t.threads[tid]; ok {
+		delete(t.threads, tid)
+		t.traced.Add(-1)
 	}
-	t.sent++
 }
 
-// drain handles what the tracees did until none is left that waits.
-func (t *tracer) drain() error {
+// follow handles what the tracees do until the last has ended.
+//
+// It sees that there is something before it takes it: to take the end of a process tells its parent, and whatever the
+// parent does then, another tree's among it, must be told behind that end.
+func (t *tree) follow() error {
+	const mine = unix.WALL | unix.WNOTHREAD // what is no child, and no tracee of another tree
 	for {
-		var ws unix.WaitStatus
-		// Only the tracees of this thread: the Go runtime starts no children, but nothing else should be reaped here.
-		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG|unix.WALL|unix.WNOTHREAD, nil)
-		switch {
-		case errors.Is(err, unix.EINTR):
+		err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT|mine, nil)
+		if errors.Is(err, unix.EINTR) {
 			continue
-		case errors.Is(err, unix.ECHILD), err == nil && pid == 0:
+		}
+		if err == nil {
+			err = t.take(mine)
+		}
+		if errors.Is(err, unix.ECHILD) {
 			return nil
-		case err != nil:
+		}
+		if err != nil {
 			return fmt.Errorf("wait for the traced: %w", err)
 		}
-		t.handle(pid, ws)
 	}
+}
+
+// take handles one thing that a tracee did. There may be nothing any more: whoever is killed is not stopped.
+func (t *tree) take(mine int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var ws unix.WaitStatus
+	pid, err := unix.Wait4(-1, &ws, unix.WNOHANG|mine, nil)
+	switch {
+	case errors.Is(err, unix.EINTR), err == nil && pid == 0:
+		return nil
+	case err != nil:
+		return err
+	}
+	t.handle(pid, ws)
+	return nil
 }
 
 // handle does what one stop or end asks for, and lets the tracee go on. The errors of ptrace(2) are not looked at: a
 // tracee that cannot go on was killed, which the next wait tells.
-func (t *tracer) handle(tid int, ws unix.WaitStatus) {
+func (t *tree) handle(tid int, ws unix.WaitStatus) {
 	if ws.Exited() || ws.Signaled() {
 		t.ended(tid, ws)
 		return
@@ -237,11 +159,11 @@ func (th *thread) resume(sig unix.Signal) {
 }
 
 // forked adds a new thread, and says so if it is a new process. creator is nil where it was killed before it could tell.
-func (t *tracer) forked(tid int, creator *thread) {
+func (t *tree) forked(tid int, creator *thread) {
 	th := t.threads[tid]
 	if th == nil {
 		th = &thread{tid: tid, pid: tid}
-		t.threads[tid] = th
+		t.add(th)
 		if s, err := readStatus(tid); err == nil {
 			th.pid = s.pid
 			t.born(s, creator)
@@ -257,7 +179,7 @@ func (t *tracer) forked(tid int, creator *thread) {
 
 // born tells of a new thread what the probe tells: that there is a process, if it is the first of one, and that the call
 // which made it has returned 0 to it.
-func (t *tracer) born(s status, creator *thread) {
+func (t *tree) born(s status, creator *thread) {
 	if s.pid == s.tid {
 		t.last[s.pid] = s
 	}
@@ -281,10 +203,10 @@ func (t *tracer) born(s status, creator *thread) {
 }
 
 // ended forgets a thread, and says so if its process is over.
-func (t *tracer) ended(tid int, ws unix.WaitStatus) {
+func (t *tree) ended(tid int, ws unix.WaitStatus) {
 	delete(t.held, tid)
 	th := t.threads[tid]
-	delete(t.threads, tid)
+	t.remove(tid)
 	if th != nil && th.pid == tid {
 		s, ok := t.last[tid]
 		delete(t.last, tid)
@@ -303,18 +225,19 @@ func (t *tracer) ended(tid int, ws unix.WaitStatus) {
 
 // executed is a thread whose process has become a program. All other threads of the process are gone, and it has the
 // id of the first, whichever it was.
-func (t *tracer) executed(th *thread) {
+func (t *tree) executed(th *thread) {
 	if former, err := unix.PtraceGetEventMsg(th.tid); err == nil && int(former) != th.tid {
 		th.call = nil // of the first thread, which is no more
 		if caller := t.threads[int(former)]; caller != nil {
 			th.call = caller.call
-			delete(t.threads, int(former))
+			t.remove(int(former))
 		}
 	}
 	if th.call == nil {
 		return // it began before anybody asked
 	}
-	th.call.done = true
+	c := th.call
+	th.call = nil // it has done what it was called for: its end tells nothing
 	s, err := readStatus(th.tid)
 	if err != nil {
 		t.lose(lostGone)
@@ -324,7 +247,7 @@ func (t *tracer) executed(th *thread) {
 	if !t.emit {
 		return
 	}
-	ev := th.call.event
+	ev := c.event
 	t.head(&ev, modern.Exec, s)
 	ev.Syscall = "execve" // every exec goes by that name, as with the probe
 	ev.Path, ev.Dir = linkOf(s.tid, "exe"), linkOf(s.tid, "cwd")
@@ -337,7 +260,7 @@ func (t *tracer) executed(th *thread) {
 }
 
 // entered looks at the arguments of a system call before the kernel does.
-func (t *tracer) entered(th *thread) {
+func (t *tree) entered(th *thread) {
 	th.call = nil
 	if !t.emit {
 		return
@@ -354,6 +277,9 @@ func (t *tracer) entered(th *thread) {
 	if def == nil {
 		return // stopped by a filter that the traced made itself
 	}
+	if def.copy != 0 && uint32(args[def.copy]) > lastStandard {
+		return
+	}
 	c := &call{def: def, args: arguments{tid: th.tid, arg: args, mem: of(th.tid)}}
 	c.args.read(def, &c.event)
 	c.args.locate(def, &c.event)
@@ -361,10 +287,10 @@ func (t *tracer) entered(th *thread) {
 }
 
 // left completes the event of a system call that has ended, and sends it.
-func (t *tracer) left(th *thread) {
+func (t *tree) left(th *thread) {
 	c := th.call
 	th.call = nil
-	if c == nil || c.done || !t.emit {
+	if c == nil || !t.emit {
 		return
 	}
 	if c.def.kind == modern.Exec {
@@ -376,7 +302,7 @@ func (t *tracer) left(th *thread) {
 		return
 	}
 	ret = returned(ret)
-	if c.def.standard && (ret < 0 || ret > 2) {
+	if c.def.standard && (ret < 0 || ret > lastStandard) {
 		return
 	}
 	s, err := readStatus(th.tid)
@@ -413,7 +339,7 @@ func (c *call) descriptor(ret int64) int {
 }
 
 // head completes what every event tells: when, and of whom.
-func (t *tracer) head(ev *modern.Event, kind modern.Kind, s status) {
+func (t *tree) head(ev *modern.Event, kind modern.Kind, s status) {
 	ev.Kind, ev.Time = kind, sinceBoot()
 	ev.PID, ev.TID, ev.PPID, ev.VPID = s.pid, s.tid, s.ppid, s.vpid
 	ev.UID, ev.GID, ev.Comm = s.uid, s.gid, s.comm
@@ -452,10 +378,4 @@ func stringsOf(tid int, file string, max int, ev *modern.Event) []string {
 		return nil
 	}
 	return strings.Split(strings.TrimSuffix(text, "\x00"), "\x00")
-}
-
-func (t *tracer) lose(reason string) {
-	if t.emit {
-		t.lost[reason]++
-	}
 }

@@ -78,6 +78,23 @@ var _ = Describe("Building Falco's legacy probe", Label("build", "net"), Ordered
 		Expect(fmt.Sprint(finding.Evidence)).To(ContainSubstring("no member named"))
 	})
 
+	It("0.23.2 for arm64 6.1, on this machine", func(ctx SpecContext) {
+		files, resolved := f.ARM64(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-arm64")
+		r := ebpf.Request{Kernel: files, Resolved: resolved, Source: f.Driver(ctx, "sid"), Root: f.Root(ctx, "bookworm", tools(14)...), Out: GinkgoT().TempDir()}
+		a, err := ebpf.Build(ctx, r)
+		Expect(err).NotTo(HaveOccurred(), "%+v", err)
+		Expect(a.Kernel.Arch).To(Equal("aarch64"))
+		Expect(a.Machine).To(Equal("EM_BPF"))
+		Expect(a.KernelRelease).To(MatchRegexp(`^6\.1\.0-\d+-cloud-arm64$`))
+		Expect(a.Has).To(Equal(map[string]bool{"0__SANITY": true, "KERNFS_NODE_PARENT": true, "RSS_STAT_ARRAY": false, "TASK_PIDS_FIELD": false}))
+		p, err := inspect.ReadProbe(a.Path)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(p.Check(files.Kernel)).To(Succeed())
+		log, err := os.ReadFile(a.LogPath)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(string(log)).To(ContainSubstring("--target=aarch64-linux-gnu"), "clang read the headers as arm64's")
+	})
+
 	It("says what is missing before anything starts", func(ctx SpecContext) {
 		r := request(ctx, "bookworm", "6.1.*-cloud-amd64", 14, "sid")
 		good := r

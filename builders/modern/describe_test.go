@@ -20,7 +20,12 @@ func skeletonOf(data []byte) []byte {
 	var b strings.Builder
 	b.WriteString("static const char data[] = \"\\\n")
 	for i, c := range data {
-		if fmt.Fprintf(&b, `\x%02x`, c); i%16 == 15 {
+		if c == 0 {
+			b.WriteString(`\0`)
+		} else {
+			fmt.Fprintf(&b, `\x%02x`, c)
+		}
+		if i%16 == 15 {
 			b.WriteString("\\\n")
 		}
 	}

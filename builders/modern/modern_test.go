@@ -20,7 +20,7 @@ import (
 func TestEmbedded(t *testing.T) {
 	const head = "static inline const void *bpf_probe__elf_bytes(size_t *sz)\n{\n\tstatic const char data[] __attribute__((__aligned__(8))) = \"\\\n"
 	for _, c := range []struct{ name, text, want string }{
-		{"as bpftool writes it", head + "\\x7f\\x45\\x4c\\x46\\x02\\\n\\x00\\xff\";\n", "\x7fELF\x02\x00\xff"},
+		{"as bpftool writes it", head + "\\x7f\\x45\\x4c\\x46\\x02\\\n\\0\\0\\xff\";\n", "\x7fELF\x02\x00\x00\xff"},
 		{"nothing", "struct bpf_probe {};\n", "it holds no object"},
 		{"no end", head + "\\x7f\\x45\\x4c\\x46\\x02\\\n", "its object has no end"},
 		{"cut in a byte", head + "\\x7f\\x45\\x4c\\x46\\x0", `byte 4 of its object is written as "\\x0"`},
@@ -182,7 +182,7 @@ func FuzzParseObject(f *testing.F) {
 }
 
 func FuzzEmbedded(f *testing.F) {
-	f.Add([]byte("\"\\\n\\x7f\\x45\\x4c\\x46\\x02\\\n\\x00\";"))
+	f.Add([]byte("\"\\\n\\x7f\\x45\\x4c\\x46\\x02\\\n\\0\";"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if out, err := embedded(data); err == nil && !bytes.HasPrefix(out, []byte("\x7fELF")) {
 			t.Errorf("%q", out)

@@ -9,7 +9,7 @@ import (
 	"fmt"
 )
 
-// elfMagic is how bpftool writes the beginning of an object: each byte as an escape, in a string of many lines.
+// elfMagic is how bpftool writes the beginning of an object: each byte as an escape, in a string of many lines. A zero is \0.
 const elfMagic = `\x7f\x45\x4c\x46`
 
 // embedded returns the object that a skeleton holds.
@@ -24,6 +24,8 @@ func embedded(skeleton []byte) ([]byte, error) {
 		switch {
 		case bytes.HasPrefix(text, []byte("\\\n")):
 			text = text[2:]
+		case bytes.HasPrefix(text, []byte(`\0`)):
+			out, text = append(out, 0), text[2:]
 		case len(text) >= 4 && text[0] == '\\' && text[1] == 'x':
 			var one [1]byte
 			if _, err := hex.Decode(one[:], text[2:4]); err != nil {

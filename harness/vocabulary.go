@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/mews-farm/mews/driver/consumer/native"
+	"github.com/mews-farm/mews/driver/ptrace"
 	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/results/cause"
@@ -28,6 +29,27 @@ type vocabulary struct {
 	name   string // of the consumer, and its version where that matters
 	fields rules.Schema
 	write  func(rules.Expr) (string, error) // a condition in its words; the error is an [*rules.Error]
+	events []string                         // of which the driver tells; nil: it is not known to lack any
+}
+
+// under is the vocabulary with what the driver keeps from the consumer. The tracer stops few system calls.
+func (v vocabulary) under(d matrix.Driver) vocabulary {
+	if d.Variant.V == matrix.Ptrace {
+		v.events = ptrace.Events()
+	}
+	return v
+}
+
+// untold is an event that a condition needs and the driver does not tell of, or "".
+func (v vocabulary) untold(e rules.Expr) string {
+	if v.events != nil {
+		for _, t := range rules.Needs(e, v.fields) {
+			if !slices.Contains(v.events, t) {
+				return t
+			}
+		}
+	}
+	return ""
 }
 
 // plainly writes a condition as mews itself does.
@@ -37,7 +59,7 @@ func plainly(e rules.Expr) (string, error) { return e.String(), nil }
 func vocabularyOf(ctx context.Context, m *matrix.Matrix, c matrix.Consumer, r Resolver) (vocabulary, error) {
 	switch c.Kind.V {
 	case agent.Native:
-		return vocabulary{"consumer native", native.Schema, plainly}, nil
+		return vocabulary{name: "consumer native", fields: native.Schema, write: plainly}, nil
 	case agent.Sysdig:
 		userland, _ := m.Userlands.Get(c.Userland.V)
 		pkg, err := r.Find(ctx, matrix.Values(userland.Suites), "sysdig")
@@ -45,14 +67,14 @@ func vocabularyOf(ctx context.Context, m *matrix.Matrix, c matrix.Consumer, r Re
 			return vocabulary{}, err
 		}
 		d := rules.SysdigDialect(pkg.Version)
-		return vocabulary{"sysdig " + pkg.Version, d.Fields, d.Filter}, nil
+		return vocabulary{name: "sysdig " + pkg.Version, fields: d.Fields, write: d.Filter}, nil
 	}
-	return vocabulary{"consumer " + c.Kind.V, rules.Falco, plainly}, nil
+	return vocabulary{name: "consumer " + c.Kind.V, fields: rules.Falco, write: plainly}, nil
 }
 
 // rulesFor finds the rule of each scenario in set, as the consumer takes it. A scenario whose rule, or what it expects of an
-// alert, the consumer has no means for is unable: no kernel and no driver could make it pass. A rule that is wrong for
-// whatever consumer, or that somebody disabled, is an error.
+// alert, the consumer has no means for, or the driver no events, is unable: no kernel could make it pass. A rule that is
+// wrong for whatever consumer, or that somebody disabled, is an error.
 func rulesFor(scens []scenarios.Scenario, set *rules.Set, v vocabulary) (take map[string]Rule, unable map[string]*cause.Err, err error) {
 	take, unable = map[string]Rule{}, map[string]*cause.Err{}
 	lacks := func(s scenarios.Scenario, why any) {
@@ -79,6 +101,10 @@ func rulesFor(scens []scenarios.Scenario, set *rules.Set, v vocabulary) (take ma
 		condition, err := v.write(r.Expr)
 		if err != nil {
 			lacks(s, err)
+			continue
+		}
+		if t := v.untold(r.Expr); t != "" {
+			lacks(s, fmt.Sprintf("it needs events of type %s, which the driver does not tell of", t))
 			continue
 		}
 		if f := lackingField(v.fields, s); f != "" {

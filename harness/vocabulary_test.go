@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mews-farm/mews/harness/agent"
+	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/cause"
 	"github.com/mews-farm/mews/scenarios"
@@ -91,7 +93,7 @@ func TestRulesFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := vocabulary{"sysdig 0.29", rules.Sysdig029.Fields, rules.Sysdig029.Filter}
+	old := vocabulary{name: "sysdig 0.29", fields: rules.Sysdig029.Fields, write: rules.Sysdig029.Filter}
 	take, unable, err := rulesFor([]scenarios.Scenario{{Name: "a", Rule: "takes"}, {Name: "b", Rule: "regex"}}, set, old)
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +113,38 @@ func TestRulesFor(t *testing.T) {
 		if _, _, err := rulesFor([]scenarios.Scenario{{Name: "a", Rule: rule}}, set, old); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("rule %s: %v, want %s", rule, err, want)
 		}
+	}
+}
+
+// What a driver never tells of is no silence: the rule is unsupported, by the event. What any shipped scenario needs the
+// tracer tells of.
+func TestEventThatTheDriverLacks(t *testing.T) {
+	set, err := rules.Load(rules.File{Name: "r.yaml", Data: []byte(`
+- {rule: writes, desc: d, condition: "evt.type in (openat, write) and fd.num > 0", output: o, priority: INFO}
+- {rule: opens, desc: d, condition: "evt.type in (open, openat) and not evt.type = write", output: o, priority: INFO}
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, cat := shippedMatrix(t)
+	scens := []scenarios.Scenario{{Name: "a", Rule: "writes"}, {Name: "b", Rule: "opens"}}
+	for driver, want := range map[string]int{"mews-ptrace": 1, "mews-modern": 0} {
+		d, ok := m.Drivers.Get(driver)
+		if !ok {
+			t.Fatalf("no driver %s", driver)
+		}
+		v, err := vocabularyOf(t.Context(), m, matrix.Consumer{Kind: matrix.Str{V: agent.Native}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, unable, err := rulesFor(scens, set, v.under(d))
+		if err != nil || len(unable) != want || want > 0 && (unable["a"].Cause != cause.RuleUnsupported || !strings.Contains(unable["a"].Error(), "events of type write")) {
+			t.Errorf("%s: unable %v, error %v", driver, unable, err)
+		}
+	}
+	p, err := MakePlan(t.Context(), m, Selection{Kernels: []string{"debian-6.1"}, Drivers: []string{"mews-ptrace"}, Scenarios: []string{"*"}}, cat, testIndex())
+	if err != nil || len(p.Cells) != 1 || len(p.Cells[0].Unable) != 0 || len(p.Cells[0].Scenarios) < 2 {
+		t.Errorf("plan %+v, error %v", p, err)
 	}
 }
 

@@ -52,6 +52,7 @@ func TestScripts(t *testing.T) {
 			bin, _, _ := strings.Cut(e.Getenv("PATH"), string(os.PathListSeparator))
 			return errors.Join(
 				os.WriteFile(filepath.Join(e.WorkDir, "shipped.yaml"), text, 0o644),
+				os.Symlink(filepath.Join(filepath.Dir(matrix), "testdata"), filepath.Join(e.WorkDir, "testdata")), // which the matrix names files of
 				os.WriteFile(filepath.Join(bin, "mews-agent"), nil, 0o755),
 			)
 		},

@@ -79,15 +79,11 @@ func shippedMatrix(t *testing.T) (*matrix.Matrix, *scenarios.Catalog) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	voc := matrix.Vocabulary{RuleOverlays: scenarios.RuleOverlays(), Builtins: []string{"modern", "ptrace"}}
+	voc := matrix.Vocabulary{RuleOverlays: scenarios.RuleOverlays(), Builtins: []string{"modern", "modern-bad-upper", "modern-bad-openhow", "ptrace", matrix.Embedded}}
 	for _, s := range cat.All() {
 		voc.Scenarios = append(voc.Scenarios, s.Name)
 	}
-	data, err := os.ReadFile("../matrix.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := matrix.Parse("matrix.yaml", data, voc)
+	m, err := matrix.Load("../matrix.yaml", voc)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ package harness
 import (
 	"context"
 	"errors"
-	"os"
 	"path"
 	"strings"
 	"testing"

@@ -10,10 +10,12 @@ import (
 	"time"
 )
 
-// watchGuests returns the largest peak of resident memory, in MiB, of any emulator that ran until done was closed. The
-// kernel keeps the peak itself (VmHWM), so that looking twice a second misses only what a guest takes in its last half
-// second.
-func watchGuests(done <-chan struct{}) float64 {
+// watchGuests returns the largest peak of resident memory, in MiB, of any emulator that ran until done was closed.
+func watchGuests(done <-chan struct{}) float64 { return watch(done, guestPeak) }
+
+// watch returns the largest of what look saw until done was closed. The kernel keeps a process' peak itself (VmHWM), so
+// that looking twice a second misses only what is taken in its last half second.
+func watch(done <-chan struct{}, look func() float64) float64 {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	var peak float64
@@ -22,7 +24,7 @@ func watchGuests(done <-chan struct{}) float64 {
 		case <-done:
 			return peak
 		case <-tick.C:
-			peak = max(peak, guestPeak())
+			peak = max(peak, look())
 		}
 	}
 }
@@ -38,12 +40,27 @@ func guestPeak() float64 {
 		if err != nil || !strings.HasPrefix(string(data), "Name:\tqemu-system") {
 			continue // ended meanwhile, or somebody else
 		}
-		for line := range strings.Lines(string(data)) {
-			var kib float64
-			if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kib); err == nil {
-				peak = max(peak, kib/1024)
-			}
-		}
+		peak = max(peak, highWater(string(data)))
 	}
 	return peak
+}
+
+// peakOf is the peak of one process, in MiB; 0 when it has ended.
+func peakOf(pid int) float64 {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	return highWater(string(data))
+}
+
+// highWater reads the peak of resident memory, in MiB, out of a status file of /proc.
+func highWater(status string) float64 {
+	for line := range strings.Lines(status) {
+		var kib float64
+		if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kib); err == nil {
+			return kib / 1024
+		}
+	}
+	return 0
 }

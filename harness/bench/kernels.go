@@ -17,6 +17,7 @@ import (
 	"github.com/mews-farm/mews/harness/parts"
 	"github.com/mews-farm/mews/kernels"
 	"github.com/mews-farm/mews/kernels/facts"
+	"github.com/mews-farm/mews/scenarios"
 )
 
 // unpacking compares the processor time of fetching (from a warm archive) and unpacking a cloud kernel with its headers to
@@ -86,14 +87,20 @@ func cpu(who int, f func() error) (float64, error) {
 	return spent.Seconds(), nil
 }
 
-// offline plans the modern cell of one kernel from the archive.
-func offline(ctx context.Context, kernel string) (*parts.Workshop, *harness.Plan, error) {
+// workshop is what the matrix's parts are made in.
+func workshop(offline bool) (*parts.Workshop, *scenarios.Catalog, error) {
 	m, cat, err := parts.Load("matrix.yaml")
 	if err != nil {
 		return nil, nil, err
 	}
 	warn := func(text string) { fmt.Fprintln(os.Stderr, "bench: warning:", text) }
-	shop, err := parts.Open(parts.Options{Matrix: m, Agent: "bin/mews-agent", Offline: true, Warn: warn})
+	shop, err := parts.Open(parts.Options{Matrix: m, Agent: "bin/mews-agent", Offline: offline, Warn: warn})
+	return shop, cat, err
+}
+
+// offline plans the modern cell of one kernel from the archive.
+func offline(ctx context.Context, kernel string) (*parts.Workshop, *harness.Plan, error) {
+	shop, cat, err := workshop(true)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -101,7 +108,7 @@ func offline(ctx context.Context, kernel string) (*parts.Workshop, *harness.Plan
 	if kernel != "" {
 		sel.Kernels = []string{kernel}
 	}
-	plan, err := harness.MakePlan(ctx, m, sel, cat, shop)
+	plan, err := harness.MakePlan(ctx, shop.Matrix, sel, cat, shop)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -19,6 +19,8 @@ import (
 	"slices"
 	"text/tabwriter"
 	"time"
+
+	"github.com/mews-farm/mews/builders/sandbox"
 )
 
 // figure is one line of bench.json.
@@ -32,6 +34,7 @@ type figure struct {
 }
 
 func main() {
+	sandbox.Init()
 	out := flag.String("out", "out/bench.json", "where the figures go")
 	rounds := flag.Int("rounds", 3, "measurements of each figure")
 	cold := flag.Bool("cold", false, "also measure a run with an empty archive, which downloads about 0.5 GB; once")
@@ -60,6 +63,9 @@ func measure(ctx context.Context, rounds int, cold bool) ([]figure, error) {
 	take(warmRuns(ctx, rounds))
 	take(bootRatio(ctx, rounds))
 	take(unpacking(ctx, rounds))
+	take(coldBuild(ctx, rounds))
+	take(unchanged(ctx, rounds))
+	take(neighbours(ctx, rounds))
 	take(goBench(ctx, "./kernels/catalog", "^BenchmarkList100000$", figure{Name: "list 100,000 kernels", Unit: "s", Goal: 1, Reference: "limit", ReferenceValue: 1}, rounds))
 	take(goBench(ctx, "./kernels/internal/apt", "^BenchmarkRead$/^kernels$", figure{Name: "read the package indexes of an update, processor time for 100 MB decompressed", Unit: "s", Goal: 2, Reference: "limit", ReferenceValue: 2}, rounds))
 	take(goBench(ctx, "./scenarios/rules", "^BenchmarkMillionEvents$", figure{Name: "25 rules on 1,000,000 events that match nothing, processor time", Unit: "s", Goal: 1, Reference: "limit", ReferenceValue: 1}, rounds))

@@ -103,8 +103,8 @@ func (t *Processes) fork(ev *Event) *Process {
 	if origin := t.Get(ev.Origin); origin != nil {
 		*child = *origin
 	}
-	child.cgroup = ev.Cgroup
 	child.follow(ev)
+	t.place(child, ev)
 	t.put(child, ev.PID)
 	return child
 }
@@ -117,6 +117,12 @@ func (t *Processes) known(ev *Event) *Process {
 		t.put(p, ev.PID)
 	}
 	p.follow(ev)
+	t.place(p, ev)
+	return p
+}
+
+// place finds the cgroup's path anew if the event is of another one than the path that is known, be it the parent's.
+func (t *Processes) place(p *Process, ev *Event) {
 	switch {
 	case p.cgroup == 0:
 		p.cgroup = ev.Cgroup
@@ -126,7 +132,6 @@ func (t *Processes) known(ev *Event) *Process {
 			p.CgroupPath, p.cgroup = path, ev.Cgroup
 		}
 	}
-	return p
 }
 
 func (p *Process) follow(ev *Event) {

@@ -58,6 +58,21 @@ func TestProcessesFromProc(t *testing.T) {
 	}
 }
 
+// A process that was moved, and forks before it does anything else, as runc's does: the child is where it was moved to.
+func TestForkAfterAMove(t *testing.T) {
+	proc := procTree()
+	tab := NewProcesses(proc)
+	tab.Apply(&Event{Kind: Exec, PID: 60, PPID: 40, Path: "/usr/sbin/runc", CgroupPath: "/", Cgroup: 5})
+	proc["61/status"] = proc["40/status"]
+	proc["61/cgroup"] = &fstest.MapFile{Data: []byte("0::/docker/new\n")}
+	if p := tab.Apply(&Event{Kind: Fork, PID: 61, PPID: 60, Origin: 60, Cgroup: 6}); p.CgroupPath != "/docker/new" {
+		t.Errorf("the child is in %s", p.CgroupPath)
+	}
+	if p := tab.Apply(&Event{Kind: Fork, PID: 62, PPID: 60, Origin: 60, Cgroup: 5}); p.CgroupPath != "/" {
+		t.Errorf("another child is in %s", p.CgroupPath)
+	}
+}
+
 func TestProcessesFollowEvents(t *testing.T) {
 	proc := procTree()
 	tab := NewProcesses(proc)

@@ -9,13 +9,16 @@ import (
 	"iter"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/mews-farm/mews/driver/consumer"
 	"github.com/mews-farm/mews/harness/agent"
+	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/internal/splat"
+	"github.com/mews-farm/mews/kernels"
 	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/cause"
 	"github.com/mews-farm/mews/scenarios"
@@ -209,17 +212,36 @@ func deedDone(rep agent.DeedReport, needs []string) error {
 	return res.Err()
 }
 
-// complaints is a fail when the kernel complained since its boot, in its log or on its console. The console is the second
-// witness: what it printed cannot be overwritten by what came after.
-func complaints(lines []agent.KernelLine, console []splat.Splat) error {
+// complaints is a fail when the kernel complained, in its log or on its console, and nothing excuses it; what is excused
+// is named in the note. The console is the second witness: what it printed cannot be overwritten by what came after.
+func complaints(lines []agent.KernelLine, console []splat.Splat, allow []splat.Allowance, now time.Time) (note string, err error) {
 	var log strings.Builder
 	for _, l := range lines {
 		log.WriteString(l.Text)
 		log.WriteByte('\n')
 	}
-	found := append(splat.Scan("dmesg.log", log.String()), console...)
-	if len(found) == 0 {
-		return nil
+	denied, excused := splat.Sort(append(splat.Scan("dmesg.log", log.String()), console...), allow, now)
+	var titles []string // the console repeats the log
+	for _, e := range excused {
+		if !slices.Contains(titles, e.Title) {
+			titles = append(titles, e.Title)
+			note += fmt.Sprintf("; allowed to %s (%s): %s", e.Until.AddDate(0, 0, -1).Format(time.DateOnly), e.Reason, e.Title)
+		}
 	}
-	return cause.Failf(cause.KernelSplat, cause.FaultDriver, "the kernel complained while the driver was loaded: %s", found[0].Title).With(found[0].Lines...)
+	if len(denied) == 0 {
+		return note, nil
+	}
+	return note, cause.Failf(cause.KernelSplat, cause.FaultDriver, "the kernel complained while the driver was loaded: %s", denied[0].Title).With(denied[0].Lines...)
+}
+
+// allowances are the entries of allow_splats that are about a cell.
+func allowances(list []matrix.Allowed, e matrix.Kernel, k *kernels.Resolved, driver string) []splat.Allowance {
+	var out []splat.Allowance
+	for _, a := range list {
+		kernel := matches(matrix.Values(a.Kernels), e.Name) || k != nil && selected(matrix.Values(a.Kernels), e, k.Kernel)
+		if kernel && matches(matrix.Values(a.Drivers), driver) {
+			out = append(out, a.Allowance())
+		}
+	}
+	return out
 }

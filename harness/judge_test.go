@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/mews-farm/mews/harness/agent"
+	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/internal/splat"
+	"github.com/mews-farm/mews/kernels"
 	"github.com/mews-farm/mews/results/cause"
 	"github.com/mews-farm/mews/scenarios"
 )
@@ -76,18 +78,45 @@ func TestDeedDone(t *testing.T) {
 
 // The console is a second witness: the log's ring may have been overwritten.
 func TestComplaints(t *testing.T) {
-	quiet := []agent.KernelLine{{Text: "scap: driver loading"}}
-	if err := complaints(quiet, nil); err != nil {
-		t.Errorf("a quiet kernel: %v", err)
+	now := time.Date(2027, 1, 31, 12, 0, 0, 0, time.UTC)
+	known := func(until string) []matrix.Allowed {
+		str := func(s string) matrix.Str { return matrix.Str{V: s} }
+		return []matrix.Allowed{{
+			Match: str("kernel/x.c"), Reason: str("known"), Until: str(until),
+			Kernels: []matrix.Str{str("debian-7*"), str("debian:6.1.0-*")}, Drivers: []matrix.Str{str("falco-*")},
+		}}
 	}
-	loud := append(quiet, agent.KernelLine{Text: "WARNING: CPU: 0 PID: 7 at kernel/x.c:1 f+0x1/0x2"})
-	for name, err := range map[string]error{
-		"log":     complaints(loud, nil),
-		"console": complaints(quiet, []splat.Splat{{Kind: splat.Oops, Title: "BUG: unable to handle page fault"}}),
+	k61 := &kernels.Resolved{Kernel: kernels.Kernel{Distro: "debian", Release: "6.1.0-56-cloud-amd64"}}
+	quiet := []agent.KernelLine{{Text: "scap: driver loading"}}
+	warning := "WARNING: CPU: 0 PID: 7 at kernel/x.c:1 f+0x1/0x2"
+	loud := append(quiet, agent.KernelLine{Text: warning})
+	echo := []splat.Splat{{Kind: splat.Warning, Title: warning}}
+	for _, c := range []struct {
+		name           string
+		log            []agent.KernelLine
+		console        []splat.Splat
+		allow          []matrix.Allowed
+		kernel, driver string
+		note           string
+		fails          bool
+	}{
+		{"a quiet kernel", quiet, nil, nil, "", "", "", false},
+		{"in the log", loud, nil, nil, "", "", "", true},
+		{"on the console", quiet, []splat.Splat{{Kind: splat.Oops, Title: "BUG: unable to handle page fault"}}, nil, "", "", "", true},
+		{"allowed by its entry", loud, echo, known("2027-01-31"), "debian-7", "falco-kmod", "; allowed to 2027-01-31 (known): " + warning, false},
+		{"allowed by its release", loud, echo, known("2027-01-31"), "", "falco-kmod", "; allowed to 2027-01-31 (known): " + warning, false},
+		{"expired", loud, echo, known("2027-01-30"), "debian-7", "falco-kmod", "", true},
+		{"another driver", loud, echo, known("2027-01-31"), "debian-7", "mews-modern", "", true},
+		{"a second complaint beside it", loud, []splat.Splat{{Kind: splat.Oops, Title: "BUG: y"}}, known("2027-01-31"), "debian-7", "falco-kmod", "; allowed to 2027-01-31 (known): " + warning, true},
 	} {
-		if f := cause.Of(err); f.State != cause.Fail || f.Cause != cause.KernelSplat {
-			t.Errorf("%s: finding %+v", name, f)
+		note, err := complaints(c.log, c.console, allowances(c.allow, matrix.Kernel{Name: c.kernel}, k61, c.driver), now)
+		if f := cause.Of(err); note != c.note || c.fails != (f.State == cause.Fail && f.Cause == cause.KernelSplat) || !c.fails && err != nil {
+			t.Errorf("%s: note %q, %+v", c.name, note, err)
 		}
+	}
+	k512 := &kernels.Resolved{Kernel: kernels.Kernel{Distro: "debian", Release: "6.12.1-cloud-amd64"}}
+	if a := allowances(known("2027-01-31"), matrix.Kernel{Name: "debian-6.12"}, k512, "falco-kmod"); a != nil {
+		t.Errorf("another kernel has %+v", a)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/mews-farm/mews/bpf"
 	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/internal/nearest"
+	"github.com/mews-farm/mews/internal/splat"
 	"github.com/mews-farm/mews/kernels"
 	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/cause"
@@ -45,6 +46,7 @@ type Cell struct {
 	Unable    map[string]*cause.Err // scenarios that the consumer has no means for, by name: unsupported
 	Err       error                 // why the kernel could not be resolved; carries a finding
 	Expect    *results.Expect       // what the profile foresees; nil: a pass
+	Allow     []splat.Allowance     // complaints of the kernel that are excused
 }
 
 // Label is how people name the cell.
@@ -171,6 +173,7 @@ func MakePlan(ctx context.Context, m *matrix.Matrix, sel Selection, cat *scenari
 				}
 				w.Denied = denied(k, w.Driver)
 				w.Expect = prof.Expected(f.entry.Name, w.Driver.Name)
+				w.Allow = allowances(m.Allowed, f.entry, k.Resolved, w.Driver.Name)
 				plan.add(f.entry, k.Resolved, w)
 			}
 		}

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/driver/kmod/kmsg"
-	"github.com/mews-farm/mews/internal/splat"
 	"github.com/mews-farm/mews/results/cause"
 )
 
@@ -39,7 +38,7 @@ type Report struct {
 const maxDmesg = 256 << 10
 
 // Load loads m and verifies that it came up: listed and live in /proc/modules, every device node there and
-// answering, no splat in the kernel's log.
+// answering. What the kernel logged meanwhile is in the report, for the caller to judge.
 func Load(m Module) (Report, error) {
 	r := Report{Name: m.Name}
 	marker, err := kmsg.End()
@@ -59,9 +58,6 @@ func Load(m Module) (Report, error) {
 				With(why).With(evidenceOf(r.Dmesg)...).Advise("build it against this kernel's own headers")
 		}
 		return r, classify(m.Name, err, r.Dmesg)
-	}
-	if err := clean(r.Dmesg, "the load of module "+m.Name); err != nil {
-		return r, err
 	}
 	if err := ignored(m.Name, r.Dmesg); err != nil {
 		return r, err
@@ -91,8 +87,8 @@ func ignored(name string, lines []kmsg.Record) error {
 	return nil
 }
 
-// Unload removes a module. One that is in use is an error that names who holds it; a splat on the way out is
-// a fail of the driver.
+// Unload removes a module and returns what the kernel logged meanwhile. One that is in use is an error that names who
+// holds it.
 func Unload(name string) ([]kmsg.Record, error) {
 	marker, err := kmsg.End()
 	if err != nil {
@@ -109,30 +105,10 @@ func Unload(name string) ([]kmsg.Record, error) {
 	if err != nil {
 		return nil, ours("read the kernel's log", err)
 	}
-	if err := clean(lines, "the unload of module "+name); err != nil {
-		return lines, err
-	}
 	if _, err := find(name); err == nil {
 		return lines, cause.Failf(cause.ModuleBusy, cause.FaultDriver, "module %s is still listed after its unload", name).With(holders(name)...)
 	}
 	return lines, nil
-}
-
-// clean is nil if the kernel did not complain in lines.
-func clean(lines []kmsg.Record, during string) error {
-	var s splat.Scanner
-	for _, l := range lines {
-		s.Line(cause.Evidence{File: "dmesg.log", Text: l.Text})
-	}
-	found := s.Splats()
-	if len(found) == 0 {
-		return nil
-	}
-	e := cause.Failf(cause.KernelSplat, cause.FaultDriver, "the kernel complained during %s: %s", during, found[0].Title)
-	for _, f := range found {
-		e.With(f.Lines...)
-	}
-	return e
 }
 
 // entry is a line of /proc/modules: name, size, reference count, the modules that use it, state, address.

@@ -52,17 +52,6 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-func TestClean(t *testing.T) {
-	quiet := []kmsg.Record{{Text: "scap: loading out-of-tree module taints kernel."}, {Text: "scap: driver loading, scap 0.23.2"}}
-	if err := clean(quiet, "load"); err != nil {
-		t.Errorf("quiet log: %v", err)
-	}
-	err := clean(append(quiet, kmsg.Record{Text: "BUG: kernel NULL pointer dereference, address: 0000000000000008"}), "load")
-	if f := cause.Of(err); f.Cause != cause.KernelSplat || f.State != cause.Fail {
-		t.Errorf("an oops is %+v", f)
-	}
-}
-
 func TestParseModules(t *testing.T) {
 	got := parseModules("scap 966656 1 - Live 0x0 (OE)\nvirtio 20480 2 virtio_pci,virtio_blk, Live 0x0\nbroken\nnew 1 1 - Loading 0x0\n")
 	want := []entry{

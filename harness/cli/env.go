@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/mews-farm/mews/harness"
 	"github.com/mews-farm/mews/harness/parts"
@@ -31,6 +32,9 @@ func open(f selectFlags, agent string, warn func(string)) (*env, error) {
 	m, cat, err := parts.Load(f.file)
 	if err != nil {
 		return nil, err
+	}
+	for _, over := range m.Expired(time.Now()) {
+		warn(over)
 	}
 	shop, err := parts.Open(parts.Options{Matrix: m, Agent: agent, Offline: f.offline, Warn: warn})
 	return &env{f, cat, shop}, err

@@ -39,6 +39,7 @@ type Matrix struct {
 	Consumers strictyaml.Map[Consumer] `yaml:"consumers"`
 	Drivers   strictyaml.Map[Driver]   `yaml:"drivers,required"`
 	Profiles  strictyaml.Map[Profile]  `yaml:"profiles,required"`
+	Allowed   []Allowed                `yaml:"allow_splats"`
 }
 
 // Kernel selects kernels of a distro.
@@ -217,6 +218,9 @@ func (c *checker) run(file string) {
 	}
 	for _, e := range m.Drivers {
 		c.driver(e.Key, e.Value)
+	}
+	for _, a := range m.Allowed {
+		c.allowed(a)
 	}
 	for _, e := range m.Profiles {
 		p := e.Value

@@ -3,53 +3,54 @@
 package splat
 
 import (
-	"fmt"
 	"regexp"
 	"time"
 )
 
-// Allowance excuses one known complaint for a while. There is no way to excuse one for good: an entry that
-// nobody looks at again hides the next bug with the same words.
+// Allowance excuses a known complaint for a while. There is no way to excuse one for good: an entry that nobody looks at
+// again hides the next bug with the same words.
 type Allowance struct {
-	Title   *regexp.Regexp // matched against Splat.Title
-	Reason  string         // why it is not the matter of whoever looks at the log
-	Link    string         // where the world talks about it
-	Expires time.Time
+	Match  *regexp.Regexp // matched against Splat.Title and each of Splat.Lines, without printk's prefix
+	Reason string         // why it is not the matter of whoever looks at the log
+	Until  time.Time      // from then on it excuses nothing
 }
 
-// Check reports what an entry lacks.
-func (a Allowance) Check() error {
-	switch {
-	case a.Title == nil || a.Title.MatchString(""):
-		return fmt.Errorf("allowance %q: its title must match something, and not everything", a.Reason)
-	case a.Reason == "" || a.Link == "":
-		return fmt.Errorf("allowance for %q: a reason and a link are needed", a.Title)
-	case a.Expires.IsZero():
-		return fmt.Errorf("allowance for %q: it must expire", a.Title)
-	}
-	return nil
+// Excused is a complaint and why it is no matter.
+type Excused struct {
+	Splat
+	Allowance
 }
 
-// Denied is splats without those that an entry of allow excuses at the time now. A panic cannot be excused.
-// Entries past their time excuse nothing.
-func Denied(splats []Splat, allow []Allowance, now time.Time) ([]Splat, error) {
-	for _, a := range allow {
-		if err := a.Check(); err != nil {
-			return nil, err
-		}
-	}
-	var denied []Splat
+// Sort tells splats that an entry of allow excuses at the time now from those that nothing does. A panic cannot be excused.
+func Sort(splats []Splat, allow []Allowance, now time.Time) (denied []Splat, excused []Excused) {
 	for _, s := range splats {
-		if s.Kind == Panic || !excused(s, allow, now) {
+		if a, ok := excuse(s, allow, now); ok {
+			excused = append(excused, Excused{s, a})
+		} else {
 			denied = append(denied, s)
 		}
 	}
-	return denied, nil
+	return denied, excused
 }
 
-func excused(s Splat, allow []Allowance, now time.Time) bool {
+func excuse(s Splat, allow []Allowance, now time.Time) (Allowance, bool) {
+	if s.Kind == Panic {
+		return Allowance{}, false
+	}
 	for _, a := range allow {
-		if now.Before(a.Expires) && a.Title.MatchString(s.Title) {
+		if now.Before(a.Until) && a.matches(s) {
+			return a, true
+		}
+	}
+	return Allowance{}, false
+}
+
+func (a Allowance) matches(s Splat) bool {
+	if a.Match.MatchString(s.Title) {
+		return true
+	}
+	for _, l := range s.Lines {
+		if a.Match.MatchString(prefix.ReplaceAllString(l.Text, "")) {
 			return true
 		}
 	}

@@ -146,40 +146,38 @@ func TestCleanStripsWhatDrivesATerminal(t *testing.T) {
 	}
 }
 
-func TestDenied(t *testing.T) {
+func TestSort(t *testing.T) {
 	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
-	entry := Allowance{Title: regexp.MustCompile(`^WARNING: .*jump_label`), Reason: "r", Link: "https://example.org/1", Expires: now.Add(time.Hour)}
-	everything := entry
-	everything.Title = regexp.MustCompile(`not syncing|WARNING`)
-	splats := []Splat{{Kind: Warning, Title: "WARNING: CPU: 0 PID: 1 at kernel/jump_label.c:73"}, {Kind: Panic, Title: "Kernel panic - not syncing: x"}}
-
+	entry := func(match string) []Allowance {
+		return []Allowance{{Match: regexp.MustCompile(match), Reason: "r", Until: now.Add(time.Hour)}}
+	}
+	splats := Scan("dmesg.log", `[    1.0] WARNING: CPU: 0 PID: 1 at kernel/jump_label.c:73 f+0x3a/0x60
+[    1.1] Call Trace:
+[    1.2]  static_key_enable+0x1/0x2
+[    1.3] ---[ end trace 0000000000000000 ]---
+[    2.0] Kernel panic - not syncing: x
+`)
 	for name, tt := range map[string]struct {
 		allow []Allowance
 		now   time.Time
-		want  int
+		want  int // excused
 	}{
-		"nothing allowed":           {nil, now, 2},
-		"the warning is allowed":    {[]Allowance{entry}, now, 1},
-		"past its time":             {[]Allowance{entry}, now.Add(2 * time.Hour), 2},
-		"a panic cannot be excused": {[]Allowance{everything}, now, 1},
+		"nothing allowed":           {nil, now, 0},
+		"by its title":              {entry(`^WARNING: .*jump_label`), now, 1},
+		"by a line of its trace":    {entry(`^ static_key_enable\+`), now, 1},
+		"another":                   {entry(`^WARNING: .*workqueue`), now, 0},
+		"past its time":             {entry(`^WARNING: .*jump_label`), now.Add(2 * time.Hour), 0},
+		"to the moment":             {entry(`^WARNING: .*jump_label`), now.Add(time.Hour), 0},
+		"a panic cannot be excused": {entry(`not syncing`), now, 0},
 	} {
-		got, err := Denied(splats, tt.allow, tt.now)
-		if err != nil || len(got) != tt.want {
-			t.Errorf("%s: %d denied, %v; want %d", name, len(got), err, tt.want)
+		denied, excused := Sort(splats, tt.allow, tt.now)
+		if len(excused) != tt.want || len(denied) != len(splats)-tt.want {
+			t.Errorf("%s: %d denied, %d excused, want %d excused of %d", name, len(denied), len(excused), tt.want, len(splats))
 		}
-	}
-
-	for name, spoil := range map[string]func(*Allowance){
-		"no title":           func(a *Allowance) { a.Title = nil },
-		"matches everything": func(a *Allowance) { a.Title = regexp.MustCompile(`.*`) },
-		"no reason":          func(a *Allowance) { a.Reason = "" },
-		"no link":            func(a *Allowance) { a.Link = "" },
-		"never expires":      func(a *Allowance) { a.Expires = time.Time{} },
-	} {
-		bad := entry
-		spoil(&bad)
-		if _, err := Denied(splats, []Allowance{bad}, now); err == nil {
-			t.Errorf("an allowance with %s was accepted", name)
+		for _, e := range excused {
+			if e.Reason != "r" || e.Kind != Warning {
+				t.Errorf("%s: %+v", name, e)
+			}
 		}
 	}
 }

@@ -23,7 +23,7 @@ var common = rules.Table{
 	"evt.type": text, "evt.num": number, "evt.res": text, "evt.is_open_read": truth, "evt.is_open_write": truth,
 	"evt.arg.flags": text,
 	"fd.name":       text, "fd.nameraw": text, "fd.directory": text, "fd.filename": text, "fd.typechar": text, "fd.num": number,
-	"proc.name": text, "proc.exe": text, "proc.exepath": text, "proc.args": text, "proc.cmdline": text,
+	"proc.name": text, "proc.exe": text, "proc.exepath": text, "proc.args": text, "proc.cmdline": text, "proc.cwd": text,
 	"proc.pname": text, "proc.pexe": text, "proc.pcmdline": text,
 	"proc.aname": level, "proc.env": {Kind: rules.String, Arg: rules.ArgOptional},
 	"proc.is_exe_upper_layer": truth, "proc.is_exe_from_memfd": truth, "thread.cgroups": text, "user.uid": number,
@@ -34,8 +34,7 @@ var common = rules.Table{
 func vocabularies() map[string]rules.Table {
 	falco, native, sysdig := maps.Clone(common), maps.Clone(common), maps.Clone(common)
 	native["container.id"] = text
-	sysdig["proc.cwd"] = text
-	falco["container.id"], falco["container.image.repository"], falco["proc.cwd"] = text, text, text
+	falco["container.id"], falco["container.image.repository"] = text, text
 	return map[string]rules.Table{"falco": falco, "native": native, "sysdig": sysdig}
 }
 

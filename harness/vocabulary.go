@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/mews-farm/mews/driver/consumer/native"
+	"github.com/mews-farm/mews/driver/modern"
 	"github.com/mews-farm/mews/driver/ptrace"
 	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/matrix"
@@ -32,10 +33,14 @@ type vocabulary struct {
 	events []string                         // of which the driver tells; nil: it is not known to lack any
 }
 
-// under is the vocabulary with what the driver keeps from the consumer. The tracer stops few system calls.
+// under is the vocabulary with what the driver keeps from the consumer. mews's own watch few system calls; of what others
+// watch mews has no list.
 func (v vocabulary) under(d matrix.Driver) vocabulary {
-	if d.Variant.V == matrix.Ptrace {
+	switch {
+	case d.Variant.V == matrix.Ptrace:
 		v.events = ptrace.Events()
+	case d.Source.Builtin.V != "":
+		v.events = modern.Events()
 	}
 	return v
 }

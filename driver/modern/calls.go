@@ -121,6 +121,12 @@ var forms = map[string]form{
 // Syscalls lists the system calls that the probe watches on this architecture, execs aside.
 func Syscalls() []string { return slices.Sorted(maps.Keys(numbers)) }
 
+// Events lists the types of events that the probe tells of, on whatever machine, as rules name them. There is no event of any
+// other, so that a rule which needs one would never fire.
+func Events() []string {
+	return slices.Sorted(slices.Values(append([]string{"execve", "execveat", "procexit"}, slices.Collect(maps.Keys(forms))...)))
+}
+
 // names is numbers the other way round.
 var names = func() map[int32]string {
 	m := map[int32]string{}

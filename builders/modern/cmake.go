@@ -89,5 +89,5 @@ func (b *build) copyOut() error {
 	return nil
 }
 
-// maxFile bounds the object and the skeleton, in bytes. Falco's object has 5 MB, and the skeleton four bytes for each of them.
+// maxFile bounds the object and the skeleton, in bytes. Falco's object has 2.6 MB, and the skeleton up to four bytes for each of its.
 const maxFile = 128 << 20

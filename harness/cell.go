@@ -73,6 +73,7 @@ type cellRun struct {
 	starter machine.Starter
 	patient Patience
 	memory  int // MiB a guest
+	vmcore  bool
 	rec     Recorder
 	view    live.View
 
@@ -180,7 +181,7 @@ func (c *cellRun) fly(ctx context.Context) error {
 			return "", err
 		}
 		spec := machine.Spec{
-			Name: c.ID, Kernel: c.files.Image, Initrd: initrd, MemoryMiB: c.memory, Disks: c.disks, Dir: c.rec.Dir(),
+			Name: c.ID, Kernel: c.files.Image, Initrd: initrd, MemoryMiB: c.memory, Disks: c.disks, Dir: c.rec.Dir(), Vmcore: c.vmcore,
 		}
 		tries := 1
 		for ; ; tries++ {

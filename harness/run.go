@@ -18,8 +18,9 @@ type Runner struct {
 	Parts     Parts
 	Starter   machine.Starter
 	Patience  Patience
-	MemoryMiB int // a guest
-	Jobs      int // cells at once
+	MemoryMiB int  // a guest
+	Vmcore    bool // keep the memory of a guest whose kernel died
+	Jobs      int  // cells at once
 	Recorder  func(cellID string) Recorder
 	View      live.View
 }
@@ -54,7 +55,7 @@ func (r *Runner) Run(ctx context.Context, cells []*Cell) error {
 // cell runs one cell.
 func (r *Runner) cell(ctx context.Context, c *Cell) error {
 	run := &cellRun{
-		Cell: c, parts: r.Parts, starter: r.Starter, patient: r.Patience, memory: r.MemoryMiB,
+		Cell: c, parts: r.Parts, starter: r.Starter, patient: r.Patience, memory: r.MemoryMiB, vmcore: r.Vmcore,
 		rec:  r.Recorder(c.ID),
 		view: r.View,
 	}

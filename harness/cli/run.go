@@ -30,6 +30,7 @@ func newRun(s Streams) *cobra.Command {
 	var f selectFlags
 	var out, resume string
 	var jobs, memory int
+	var vmcore bool
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Boot the kernels, load the drivers, replay the attacks, and judge",
@@ -40,6 +41,7 @@ its harmless twin, and unloads. It writes run.json, junit.xml, summary.md, repor
   mews run --profile control
   mews run --kernel 'debian:6.12.*-cloud-amd64' --driver mews-modern --scenario 'openat2-*'
   mews run --offline --out out/again
+  mews run --kernel debian-7 --driver falco-kmod --vmcore
   mews run --resume out/20261121-2200-k3f9`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -49,7 +51,7 @@ its harmless twin, and unloads. It writes run.json, junit.xml, summary.md, repor
 			if out != "" && resume != "" {
 				return errors.New("--out and --resume both name the run directory: give one")
 			}
-			return run(c.Context(), s, f, runOptions{out, resume, jobs, memory})
+			return run(c.Context(), s, f, runOptions{out, resume, jobs, memory, vmcore})
 		},
 	}
 	f.add(c)
@@ -57,12 +59,14 @@ its harmless twin, and unloads. It writes run.json, junit.xml, summary.md, repor
 	c.Flags().StringVar(&resume, "resume", "", "go on with the run in this `directory`, with the flags it was begun with: cells that have a verdict are kept")
 	c.Flags().IntVar(&jobs, "jobs", runtime.NumCPU(), "cells that run at once")
 	c.Flags().IntVar(&memory, "memory", 640, "memory of a guest in `MiB`; the emulator needs about 200 more")
+	c.Flags().BoolVar(&vmcore, "vmcore", false, "keep the memory of a guest whose kernel panicked or hung: cells/<id>/vmcore, as large as --memory says, with holes")
 	return c
 }
 
 type runOptions struct {
 	out, resume  string
 	jobs, memory int
+	vmcore       bool
 }
 
 func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
@@ -106,7 +110,7 @@ func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
 	}
 	runner := &harness.Runner{
 		Parts: e.shop, Starter: qemu.Starter{Accel: acc}, Patience: harness.Patience(acc.Scale(time.Second).Seconds()),
-		MemoryMiB: o.memory, Jobs: o.jobs,
+		MemoryMiB: o.memory, Vmcore: o.vmcore, Jobs: o.jobs,
 		Recorder: func(cell string) harness.Recorder { return recorder{dir, cell} },
 		View:     view,
 	}

@@ -18,6 +18,9 @@ const AgentPort = "mews.agent"
 // ConsoleLog is the name of the file in [Spec].Dir that holds what the guest wrote to its console.
 const ConsoleLog = "console.log"
 
+// VmcoreFile is the name of the file in [Spec].Dir that holds the memory of a guest whose kernel died.
+const VmcoreFile = "vmcore"
+
 // Spec says what to boot. Paths are of the host.
 type Spec struct {
 	Name      string   // names the machine in errors and process titles: the cell's id
@@ -28,6 +31,7 @@ type Spec struct {
 	CPUs      int      // 0 means 1
 	Disks     []Disk
 	Dir       string // an existing directory: console.log lands here
+	Vmcore    bool   // after a panic or a hang the guest's memory is kept too, as an ELF core: [VmcoreFile]
 }
 
 // Disk is one raw image.

@@ -5,6 +5,7 @@ package qemu_test
 import (
 	"bufio"
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
@@ -131,6 +132,30 @@ var _ = Describe("a QEMU machine", Label("boot"), Ordered, ContinueOnFailure, fu
 		agent.tell("silence")
 		expectFinding(m.Diagnose(context.Background()), cause.KernelHang, cause.Fail, cause.FaultKernel, "Call Trace")
 		Expect(m.Done()).To(BeClosed())
+	})
+
+	It("keeps the memory of a silent guest, where that is wanted, and of no other", func() {
+		s := spec(kernels[len(kernels)-1], "answer")
+		s.Vmcore = true
+		for _, silent := range []bool{false, true} {
+			m, err := qemu.Starter{}.Start(context.Background(), s)
+			Expect(err).NotTo(HaveOccurred())
+			DeferCleanup(func() { Expect(m.Stop(context.Background())).To(Succeed()) })
+			agent := talkTo(m)
+			Expect(agent.ask("echo x")).To(Equal("x"))
+			if !silent {
+				Expect(m.Stop(context.Background())).To(Succeed())
+				Expect(m.Err()).NotTo(HaveOccurred())
+				Expect(filepath.Join(s.Dir, machine.VmcoreFile)).NotTo(BeAnExistingFile())
+				continue
+			}
+			agent.tell("silence")
+			expectFinding(m.Diagnose(context.Background()), cause.KernelHang, cause.Fail, cause.FaultKernel, "Call Trace(.|\n)*vmcore: the guest's memory")
+			core, err := elf.Open(filepath.Join(s.Dir, machine.VmcoreFile))
+			Expect(err).NotTo(HaveOccurred())
+			defer core.Close()
+			Expect(core.Type).To(Equal(elf.ET_CORE))
+		}
 	})
 
 	It("calls a killed QEMU a crash of the machine, and no fault of the kernel", func() {

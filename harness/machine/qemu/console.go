@@ -36,6 +36,7 @@ type consoleLog struct {
 	lines    int              // lines begun so far
 	waiters  map[*waiter]struct{}
 	splatted chan struct{}
+	panicked chan struct{} // closed at the first panic
 	closed   chan struct{} // the guest will not print any more
 	writeErr error         // the first failure to write the file
 }
@@ -53,7 +54,7 @@ func newConsoleLog(path string) (*consoleLog, error) {
 	return &consoleLog{
 		file: f, room: maxConsoleBytes,
 		waiters:  map[*waiter]struct{}{},
-		splatted: make(chan struct{}), closed: make(chan struct{}),
+		splatted: make(chan struct{}), panicked: make(chan struct{}), closed: make(chan struct{}),
 	}, nil
 }
 
@@ -97,12 +98,26 @@ func (c *consoleLog) line(raw []byte) {
 		default:
 			close(c.splatted)
 		}
+		c.look()
 	}
 	for w := range c.waiters {
 		if strings.Contains(ev.Text, w.text) {
 			close(w.found)
 			delete(c.waiters, w)
 		}
+	}
+}
+
+// look closes panicked if the newest splat is the first panic.
+func (c *consoleLog) look() {
+	found := c.scanner.Splats()
+	if found[len(found)-1].Kind != splat.Panic {
+		return
+	}
+	select {
+	case <-c.panicked:
+	default:
+		close(c.panicked)
 	}
 }
 

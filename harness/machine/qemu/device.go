@@ -29,7 +29,7 @@ const (
 // same devices in the same order.
 func devices(spec machine.Spec, accel Accel) []device {
 	out := []device{
-		chassis{spec.Name},
+		chassis{spec.Name, spec.Vmcore},
 		sandbox{},
 		accel.device(spec.CPUs),
 		processors{spec.CPUs},
@@ -68,8 +68,13 @@ func escape(s string) string { return strings.ReplaceAll(s, ",", ",,") }
 // It starts paused (-S): go-qemu's handshake loses an event that comes with its reply, so the guest must not
 // run before the monitor listens.
 //
-// -no-reboot with panic=-1 turns a panic into an exit at once, with the reason guest-reset.
-type chassis struct{ name string }
+// -no-reboot with panic=-1 turns a panic into an exit at once, with the reason guest-reset. A guest whose memory is wanted
+// then stays instead, with panic=0: vendors build pvpanic, by which QEMU could notice, as a module, and it is the panic's
+// own words on the console that tell.
+type chassis struct {
+	name  string
+	stays bool // after a panic
+}
 
 func (c chassis) args() []string {
 	return []string{"-name", "mews-" + escape(c.name), "-machine", "q35", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-S"}
@@ -79,8 +84,12 @@ func (c chassis) args() []string {
 // a keyboard and a mouse, no_timer_check believes QEMU's IO-APIC. Together with the loglevel of [console] they take a
 // boot of 6.1 under TCG from 2.7 s to 1.9 s. Left alone on purpose: mitigations, KASLR, audit, watchdogs and RCU
 // are as the vendor has them, since a driver certified without them is not certified.
-func (chassis) kargs() []string {
-	return []string{"panic=-1", "no_timer_check", "i8042.noaux=1", "i8042.nokbd=1"}
+func (c chassis) kargs() []string {
+	after := "panic=-1"
+	if c.stays {
+		after = "panic=0"
+	}
+	return []string{after, "no_timer_check", "i8042.noaux=1", "i8042.nokbd=1"}
 }
 
 // sandbox takes from QEMU what a guest that breaks out of it would want first. spawn=deny also proves that

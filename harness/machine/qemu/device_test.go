@@ -28,6 +28,8 @@ func TestArgv(t *testing.T) {
 		{Path: "/a,b/userland.img", Serial: "userland", ReadOnly: true},
 		{Path: "/a/scratch.img", Serial: "scratch"},
 	}
+	dumped := spec
+	dumped.Vmcore = true
 	for name, tt := range map[string]struct {
 		spec  machine.Spec
 		accel Accel
@@ -35,6 +37,7 @@ func TestArgv(t *testing.T) {
 		"tcg":            {spec, Accel{}},
 		"tcg-2cpu-disks": {many, Accel{}},
 		"kvm":            {spec, Accel{KVM: true}},
+		"tcg-vmcore":     {dumped, Accel{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			// One option with its value a line, so that a diff shows what changed.

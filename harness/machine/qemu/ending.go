@@ -33,6 +33,7 @@ type ending struct {
 	splats  []splat.Splat
 	console []cause.Evidence // the last lines, as many as are kept
 	logErr  error            // console.log could not be written whole
+	core    []cause.Evidence // what became of the guest's memory, if that was wanted
 }
 
 // Lines of evidence from the console where no splat says it better.
@@ -41,6 +42,14 @@ const evidenceLines = 20
 // err is the verdict: nil after a clean stop, else a *cause.Err. The order matters: what the kernel said is worth
 // more than why we ended it, so a stop or a cancel that came with a panic does not hide the panic.
 func (e ending) err() error {
+	err := e.verdict()
+	if found := (*cause.Err)(nil); errors.As(err, &found) {
+		found.With(e.core...)
+	}
+	return err
+}
+
+func (e ending) verdict() error {
 	panicked, hasPanic := e.last(splat.Panic)
 	switch {
 	case e.silent:

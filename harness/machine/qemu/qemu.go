@@ -56,6 +56,7 @@ type guest struct {
 	qmp     *qmpClient
 	agent   *agentConn
 	console *consoleLog
+	core    *vmcore // nil: not wanted
 	done    chan struct{}
 
 	mu  sync.Mutex
@@ -93,6 +94,9 @@ func (s Starter) Start(ctx context.Context, spec machine.Spec) (machine.Machine,
 		timeout = defaultBootTimeout
 	}
 	go g.guard(ctx, s.Accel.Scale(timeout))
+	if g.core != nil {
+		go g.watch(ctx)
+	}
 	return g, nil
 }
 
@@ -163,7 +167,7 @@ func (s Starter) launch(spec machine.Spec) (_ *guest, err error) {
 		log.consume(consoleR)
 	}()
 	return &guest{
-		accel: s.Accel, proc: proc, qmp: newQMPClient(mon), agent: agent, console: log,
+		accel: s.Accel, proc: proc, qmp: newQMPClient(mon), agent: agent, console: log, core: newVmcore(spec),
 		done: make(chan struct{}), end: ending{name: spec.Name},
 	}, nil
 }
@@ -211,7 +215,7 @@ func (g *guest) resume(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return g.qmp.run(ctx, "cont")
+	return g.qmp.run(ctx, "cont", nil)
 }
 
 // refused is the error of a QEMU that did not come to run the guest: its own words say why, if it found any.
@@ -253,6 +257,9 @@ func (g *guest) reap() {
 	<-g.proc.exited
 	g.qmp.close(eventGrace)
 	<-g.console.closed
+	if g.core != nil {
+		g.core.settle()
+	}
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -263,6 +270,7 @@ func (g *guest) reap() {
 	e.splats = g.console.Splats()
 	e.console = g.console.Tail(keptLines)
 	e.logErr = g.console.writeError()
+	e.core = g.core.evidence()
 	select {
 	case <-g.agent.answered:
 		e.answered = true
@@ -284,16 +292,26 @@ func (g *guest) note(why func(*ending)) {
 }
 
 // interrupt makes the kernel print where it is, which ends it: see traceOnNMI. If it does not answer an NMI, or
-// ctx ends, it is killed.
-func (g *guest) interrupt(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, g.accel.Scale(nmiTimeout))
+// ctx ends, it is killed. Its memory is taken before, where that is wanted.
+func (g *guest) interrupt(run context.Context) {
+	ctx, cancel := context.WithTimeout(run, g.accel.Scale(nmiTimeout))
 	defer cancel()
-	if err := g.qmp.run(ctx, "inject-nmi"); err == nil {
+	var panicked chan struct{} // a kernel that stays after its panic
+	if g.core != nil {
+		panicked = g.console.panicked
+	}
+	if err := g.qmp.run(ctx, "inject-nmi", nil); err == nil {
 		select {
 		case <-g.done:
 			return
+		case <-panicked: // watch ends it
+			<-g.done
+			return
 		case <-ctx.Done():
 		}
+	}
+	if g.core != nil {
+		g.exhume(run)
 	}
 	g.proc.kill()
 	<-g.done
@@ -317,6 +335,10 @@ func (g *guest) Err() error {
 func (g *guest) Diagnose(ctx context.Context) error {
 	select {
 	case <-g.proc.exited: // it went by itself, and says why better than silence does
+	case <-g.console.panicked: // so does it here; if it stays for its memory to be taken, that is under way
+		if g.core == nil {
+			g.interrupt(ctx)
+		}
 	default:
 		g.note(func(e *ending) { e.silent = true })
 		g.interrupt(ctx)
@@ -336,7 +358,7 @@ func (g *guest) Stop(ctx context.Context) error {
 	g.note(func(e *ending) { e.stopped = true })
 	ctx, cancel := context.WithTimeout(ctx, quitTimeout)
 	defer cancel()
-	if err := g.qmp.run(ctx, "quit"); err == nil {
+	if err := g.qmp.run(ctx, "quit", nil); err == nil {
 		select {
 		case <-g.proc.exited:
 		case <-ctx.Done():

@@ -123,9 +123,13 @@ func (c *qmpClient) heard() (shutdown string, panicked, portOpen bool) {
 	return c.shutdown, c.panicked, c.portOpen
 }
 
-// run executes a command that takes no arguments.
-func (c *qmpClient) run(ctx context.Context, command string) error {
-	req, err := json.Marshal(qmp.Command{Execute: command})
+// run executes a command; args is nil for one that takes none.
+func (c *qmpClient) run(ctx context.Context, command string, args map[string]any) error {
+	cmd := qmp.Command{Execute: command}
+	if args != nil { // a nil map in it would be a null, which QEMU refuses
+		cmd.Args = args
+	}
+	req, err := json.Marshal(cmd)
 	if err != nil {
 		return err
 	}

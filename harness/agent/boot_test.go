@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/mews-farm/mews/builders/root"
 	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/driver/modern"
 	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/machine"
 	"github.com/mews-farm/mews/harness/machine/initramfs"
@@ -27,6 +29,7 @@ import (
 	"github.com/mews-farm/mews/kernels/archive"
 	"github.com/mews-farm/mews/kernels/debian"
 	"github.com/mews-farm/mews/results/cause"
+	"github.com/mews-farm/mews/scenarios"
 )
 
 func TestAgentInGuest(t *testing.T) { suite.Run(t, "harness/agent") }
@@ -40,6 +43,7 @@ var _ = Describe("an agent in a guest", Label("boot", "net"), Ordered, func() {
 		source *debian.Source
 		spec   machine.Spec
 		loop   []byte // a vendor module that nothing needs
+		cache  root.Cache
 	)
 	BeforeAll(func(ctx SpecContext) {
 		dir, err := archive.DefaultDir()
@@ -61,6 +65,7 @@ var _ = Describe("an agent in a guest", Label("boot", "net"), Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 
 		tmp := GinkgoT().TempDir()
+		cache = root.Cache{Dir: tmp, Fetcher: source}
 		init := filepath.Join(tmp, "mews-agent")
 		build := exec.Command("go", "build", "-ldflags=-s -w", "-o", init, "../../cmd/mews-agent")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -146,17 +151,20 @@ var _ = Describe("an agent in a guest", Label("boot", "net"), Ordered, func() {
 		Expect(m.Err()).NotTo(HaveOccurred())
 	}, NodeTimeout(limit))
 
-	It("does deeds on the host and in a container under the native consumer, and leaves nothing", func(ctx SpecContext) {
-		cache := root.Cache{Dir: GinkgoT().TempDir(), Fetcher: source}
-		disk := func(serial string, suites []string, names ...string) machine.Disk {
-			packages, err := source.Closure(ctx, suites, names...)
+	withContainer := func(ctx SpecContext) *agent.Client {
+		disk := func(serial string, names ...string) machine.Disk {
+			packages, err := source.Closure(ctx, []string{"bookworm"}, names...)
 			Expect(err).NotTo(HaveOccurred())
 			image, err := cache.Disk(ctx, root.DiskSpec{Packages: packages, Dirs: []string{"usr/local/bin"}})
 			Expect(err).NotTo(HaveOccurred())
 			return machine.Disk{Path: image.Path, Serial: serial, ReadOnly: true}
 		}
-		_, c := start(disk(agent.UserlandDisk, []string{"bookworm"}, "runc", "base-files"),
-			disk(agent.ContainerDisk, []string{"bookworm"}, "coreutils", "base-files"))
+		_, c := start(disk(agent.UserlandDisk, "runc", "base-files"), disk(agent.ContainerDisk, "coreutils", "dash", "base-files"))
+		return c
+	}
+
+	It("does deeds on the host and in a container under the native consumer, and leaves nothing", func(ctx SpecContext) {
+		c := withContainer(ctx)
 		Expect(c.Hello()).To(And(HaveField("Container", true), HaveField("Userland", ContainSubstring("bookworm"))))
 		probe, err := c.LoadProbe(ctx, agent.Probe{})
 		Expect(err).NotTo(HaveOccurred())
@@ -200,6 +208,67 @@ var _ = Describe("an agent in a guest", Label("boot", "net"), Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(c.UnloadProbe(ctx)).To(Succeed())
 	}, NodeTimeout(5*time.Minute))
+
+	// A shell calls as fast as this machine can, and more than the ring buffer holds at once.
+	It("loses no event at the guest's own pace, and says how many of a buffer that is too small", func(ctx SpecContext) {
+		const opens, execs = 8000, 100
+		c := withContainer(ctx)
+		watches := []consumer.Watch{
+			{Name: "opens", Condition: "evt.type=openat and proc.name=dash and fd.name=/etc/debian_version", Fields: []string{"proc.env"}},
+			{Name: "execs", Condition: "evt.type in (execve, execveat) and proc.exepath=/usr/bin/true", Fields: []string{"proc.env"}},
+		}
+		set, err := scenarios.Rules("native")
+		Expect(err).NotTo(HaveOccurred())
+		for shipped := set.Rules(); len(watches) < 25; {
+			r := shipped[len(watches)%len(shipped)]
+			watches = append(watches, consumer.Watch{Name: fmt.Sprintf("%s, %d", r.Name, len(watches)), Condition: r.Expr.String(), Fields: r.Fields()})
+		}
+
+		// run is what a ring buffer of so many bytes lets through, and what is judged of it.
+		run := func(ring uint32) (seen map[string]int, stats consumer.Stats, verdict scenarios.Verdict) {
+			GinkgoHelper()
+			_, err := c.LoadProbe(ctx, agent.Probe{Ring: ring})
+			Expect(err).NotTo(HaveOccurred())
+			_, err = c.StartConsumer(ctx, agent.ConsumerSpec{Kind: agent.Native, Watches: watches, Bare: true})
+			Expect(err).NotTo(HaveOccurred())
+			o := scenarios.Observation{AttackID: scenarios.NewID(), TwinID: scenarios.NewID(), TwinFence: true}
+			seen = map[string]int{}
+			for _, l := range []struct {
+				watch, command string
+				times          int
+			}{{"opens", ": </etc/debian_version", opens}, {"execs", "/usr/bin/true", execs}} {
+				script := fmt.Sprintf("i=0; while [ $i -lt %d ]; do %s; i=$((i+1)); done", l.times, l.command)
+				request, err := json.Marshal(map[string]any{"id": o.AttackID, "context": agent.InContainer,
+					"steps": []any{map[string]any{"exec": map[string]any{"path": "/bin/dash", "args": []string{"-c", script}}}}})
+				Expect(err).NotTo(HaveOccurred())
+				r, err := c.RunDeed(ctx, agent.Deed{ID: o.AttackID, Context: agent.InContainer, Request: request})
+				Expect(err).NotTo(HaveOccurred())
+				Expect(string(r.Result)).To(ContainSubstring(`"ok":true`))
+				Expect(r.Matches).To(HaveEach(HaveField("Watch", l.watch)))
+				seen[l.watch] = len(r.Matches) + int(r.Beyond)
+				o.AttackFence = r.Fence
+				for _, m := range r.Matches {
+					o.AttackAlerts = append(o.AttackAlerts, scenarios.Alert{Rule: m.Watch, Fields: m.Fields})
+				}
+			}
+			stats, err = c.StopConsumer(ctx)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(c.UnloadProbe(ctx)).To(Succeed())
+			o.Drops = stats.Drops
+			GinkgoWriter.Printf("a ring buffer of %d bytes: seen %v of %d and %d, lost %v\n", ring, seen, opens, execs, stats.DropsBy)
+			return seen, stats, scenarios.Judge(scenarios.Scenario{Name: "opens", Rule: "opens"}, o)
+		}
+
+		// With 64 KiB the consumer did not even start within minutes: no fence came through.
+		seen, stats, verdict := run(256 << 10)
+		Expect(stats.DropsBy).To(HaveKeyWithValue("open: ring buffer full", BeNumerically(">=", opens-seen["opens"])), "%v", seen)
+		Expect(verdict.Finding).To(And(HaveField("State", cause.Error), HaveField("Cause", cause.EventDrops)), "%+v", verdict)
+
+		seen, stats, verdict = run(modern.DefaultRingSize)
+		Expect(stats.DropsBy).To(BeEmpty())
+		Expect(seen).To(Equal(map[string]int{"opens": opens, "execs": execs}))
+		Expect(verdict.State).To(Equal(cause.Pass), "%+v", verdict)
+	}, NodeTimeout(8*time.Minute))
 })
 
 func lines(evidence []cause.Evidence) string {

@@ -161,7 +161,7 @@ const probeTypes = "probe.btf"
 
 // LoadProbe loads an edition of the CO-RE probe in the guest.
 func (c *Client) LoadProbe(ctx context.Context, p Probe) (ProbeReport, error) {
-	req := &wire.LoadProbeRequest{Edition: p.Edition}
+	req := &wire.LoadProbeRequest{Edition: p.Edition, Ring: p.Ring}
 	if p.Types != nil {
 		if err := c.upload(ctx, probeTypes, p.Types); err != nil {
 			return ProbeReport{}, err

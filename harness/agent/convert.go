@@ -59,7 +59,7 @@ func eventsOf(r *wire.CheckEventsReply) EventsReport {
 }
 
 func deedOf(r *wire.RunDeedReply) DeedReport {
-	out := DeedReport{Result: r.GetResult(), Fence: r.GetFence(), Drops: r.GetDrops(), Took: seconds(r.GetSeconds())}
+	out := DeedReport{Result: r.GetResult(), Beyond: r.GetBeyond(), Fence: r.GetFence(), Drops: r.GetDrops(), Took: seconds(r.GetSeconds())}
 	for _, m := range r.GetMatches() {
 		out.Matches = append(out.Matches, consumer.Match{
 			Watch: m.GetWatch(), Time: time.Unix(0, m.GetUnixNano()).UTC(), Fields: m.GetFields(),

@@ -64,6 +64,7 @@ type ModuleReport struct {
 type Probe struct {
 	Edition string    // one of driver/modern's; "" is the good one
 	Types   io.Reader // BTF to relocate against, raw and not compressed; nil: the guest's own kernel's
+	Ring    uint32    // size of the ring buffer in bytes, a power of two of pages; 0: that of driver/modern
 }
 
 // ProbeReport says how the load of the CO-RE probe went, program by program.
@@ -141,6 +142,7 @@ type Deed struct {
 type DeedReport struct {
 	Result  json.RawMessage  // what scenarios.Act wrote; empty when the process did not get that far
 	Matches []consumer.Match // of every watch, from the start of the deed to the fence after it; no fences among them
+	Beyond  uint64           // matches that Matches had no room for; Failure says so too
 	Fence   bool             // every watch reported the fence after the deed: silence before it is proven
 	Drops   uint64           // events lost so far, as far as the consumer can tell while it runs
 	Took    time.Duration    // the deed alone

@@ -53,7 +53,8 @@ func (a *Agent) RunDeed(ctx context.Context, r *wire.RunDeedRequest) (*wire.RunD
 	fenceErr := s.wait(ctx)
 	reply.Fence = fenceErr == nil
 	matches, dropped := s.end()
-	reply.Matches, deedErr = wireMatches(matches), errors.Join(deedErr, tooMany(dropped))
+	reply.Matches, reply.Beyond = wireMatches(matches), uint64(dropped)
+	deedErr = errors.Join(deedErr, tooMany(dropped))
 	// A deed that failed explains a fence that was not seen sooner than the other way round.
 	if err := errors.Join(deedErr, fenceErr); err != nil {
 		reply.Failure = wire.FailureFrom(err)

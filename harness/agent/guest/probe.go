@@ -24,7 +24,7 @@ func (a *Agent) LoadProbe(_ context.Context, r *wire.LoadProbeRequest) (*wire.Lo
 	if a.probe != nil {
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "the probe is loaded already").Advise("unload it first")
 	}
-	opts := modern.Options{Edition: modern.Edition(r.GetEdition())}
+	opts := modern.Options{Edition: modern.Edition(r.GetEdition()), RingSize: int(r.GetRing())}
 	if r.GetTypes() != "" {
 		var err error
 		if opts.BTF, err = a.uploadedTypes(r.GetTypes()); err != nil {

@@ -955,6 +955,7 @@ type LoadProbeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Edition       string                 `protobuf:"bytes,1,opt,name=edition,proto3" json:"edition,omitempty"`
 	Types         string                 `protobuf:"bytes,2,opt,name=types,proto3" json:"types,omitempty"`
+	Ring          uint32                 `protobuf:"varint,3,opt,name=ring,proto3" json:"ring,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1001,6 +1002,13 @@ func (x *LoadProbeRequest) GetTypes() string {
 		return x.Types
 	}
 	return ""
+}
+
+func (x *LoadProbeRequest) GetRing() uint32 {
+	if x != nil {
+		return x.Ring
+	}
+	return 0
 }
 
 type Program struct {
@@ -1940,6 +1948,7 @@ type RunDeedReply struct {
 	Drops         uint64                 `protobuf:"varint,4,opt,name=drops,proto3" json:"drops,omitempty"`
 	Seconds       float64                `protobuf:"fixed64,5,opt,name=seconds,proto3" json:"seconds,omitempty"`
 	Failure       *Failure               `protobuf:"bytes,6,opt,name=failure,proto3" json:"failure,omitempty"`
+	Beyond        uint64                 `protobuf:"varint,7,opt,name=beyond,proto3" json:"beyond,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2016,6 +2025,13 @@ func (x *RunDeedReply) GetFailure() *Failure {
 	return nil
 }
 
+func (x *RunDeedReply) GetBeyond() uint64 {
+	if x != nil {
+		return x.Beyond
+	}
+	return 0
+}
+
 var File_agent_proto protoreflect.FileDescriptor
 
 const file_agent_proto_rawDesc = "" +
@@ -2089,10 +2105,11 @@ const file_agent_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"^\n" +
 	"\x11UnloadModuleReply\x12\x18\n" +
 	"\aseconds\x18\x01 \x01(\x01R\aseconds\x12/\n" +
-	"\x05dmesg\x18\x02 \x03(\v2\x19.mews.agent.v1.KernelLineR\x05dmesg\"B\n" +
+	"\x05dmesg\x18\x02 \x03(\v2\x19.mews.agent.v1.KernelLineR\x05dmesg\"V\n" +
 	"\x10LoadProbeRequest\x12\x18\n" +
 	"\aedition\x18\x01 \x01(\tR\aedition\x12\x14\n" +
-	"\x05types\x18\x02 \x01(\tR\x05types\"y\n" +
+	"\x05types\x18\x02 \x01(\tR\x05types\x12\x12\n" +
+	"\x04ring\x18\x03 \x01(\rR\x04ring\"y\n" +
 	"\aProgram\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06loaded\x18\x02 \x01(\bR\x06loaded\x120\n" +
@@ -2162,14 +2179,15 @@ const file_agent_proto_rawDesc = "" +
 	"\x0eRunDeedRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acontext\x18\x02 \x01(\tR\acontext\x12\x18\n" +
-	"\arequest\x18\x03 \x01(\fR\arequest\"\xce\x01\n" +
+	"\arequest\x18\x03 \x01(\fR\arequest\"\xe6\x01\n" +
 	"\fRunDeedReply\x12\x16\n" +
 	"\x06result\x18\x01 \x01(\fR\x06result\x12.\n" +
 	"\amatches\x18\x02 \x03(\v2\x14.mews.agent.v1.MatchR\amatches\x12\x14\n" +
 	"\x05fence\x18\x03 \x01(\bR\x05fence\x12\x14\n" +
 	"\x05drops\x18\x04 \x01(\x04R\x05drops\x12\x18\n" +
 	"\aseconds\x18\x05 \x01(\x01R\aseconds\x120\n" +
-	"\afailure\x18\x06 \x01(\v2\x16.mews.agent.v1.FailureR\afailure2\xa0\v\n" +
+	"\afailure\x18\x06 \x01(\v2\x16.mews.agent.v1.FailureR\afailure\x12\x16\n" +
+	"\x06beyond\x18\a \x01(\x04R\x06beyond2\xa0\v\n" +
 	"\x05Agent\x128\n" +
 	"\x05Hello\x12\x14.mews.agent.v1.Empty\x1a\x19.mews.agent.v1.HelloReply\x122\n" +
 	"\x04Ping\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12>\n" +

@@ -14,6 +14,7 @@ import (
 	"github.com/mews-farm/mews/builders/docker"
 	"github.com/mews-farm/mews/builders/root"
 	"github.com/mews-farm/mews/builders/sandbox"
+	"github.com/mews-farm/mews/internal/suite"
 	"github.com/mews-farm/mews/kernels/archive"
 	"github.com/mews-farm/mews/kernels/debian"
 )
@@ -42,7 +43,7 @@ func newHost(ctx context.Context) *host {
 	Expect(err).NotTo(HaveOccurred())
 	f.roots = &root.Cache{Dir: rootDir, Fetcher: f.source}
 	f.docker, err = docker.New(ctx, docker.Options{})
-	Expect(err).NotTo(HaveOccurred(), "%+v", err)
+	suite.Docker(err)
 	DeferCleanup(f.docker.Close)
 	return f
 }

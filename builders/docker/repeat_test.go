@@ -14,13 +14,14 @@ import (
 	"github.com/mews-farm/mews/builders/internal/farm"
 	"github.com/mews-farm/mews/builders/kmod"
 	"github.com/mews-farm/mews/builders/sandbox"
+	"github.com/mews-farm/mews/internal/suite"
 )
 
 var _ = Describe("Falco's module", Label("build", "net"), func() {
 	It("has the same bytes from every runner, user, directory and number of jobs", func(ctx SpecContext) {
 		f := farm.New()
 		d, err := docker.New(ctx, docker.Options{})
-		Expect(err).NotTo(HaveOccurred(), "%+v", err)
+		suite.Docker(err)
 		DeferCleanup(d.Close)
 		r := f.Request(ctx, []string{"bookworm-security", "bookworm"}, "6.1.*-cloud-amd64", "bookworm", "sid")
 		sums, found := map[string]string{}, map[string]bool{}

@@ -25,6 +25,7 @@ import (
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
 
+	"github.com/mews-farm/mews/internal/suite"
 	"github.com/mews-farm/mews/kernels"
 	"github.com/mews-farm/mews/kernels/archive"
 	"github.com/mews-farm/mews/kernels/deb"
@@ -47,6 +48,8 @@ func startMoto(ctx context.Context) string {
 	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())
 	ginkgo.DeferCleanup(docker.Close)
+	_, err = docker.Ping(ctx)
+	suite.Docker(err)
 	ref := motoContainerImage(ctx, docker)
 	c, err := docker.ContainerCreate(ctx, &container.Config{
 		Image: ref, Cmd: []string{"/usr/bin/python3", "-m", "moto.server", "-H", "0.0.0.0", "-p", motoPort.Port()},

@@ -19,6 +19,22 @@ import (
 // pass -ginkgo.label-filter: packages without Ginkgo would refuse the flag.
 const Labels = "MEWS_TEST_LABELS"
 
+// NeedDocker is the environment variable that, where it is set, makes the want of a Docker daemon a failure.
+const NeedDocker = "MEWS_NEED_DOCKER"
+
+// Docker skips a spec that needs a Docker daemon where err says that none can be used, or fails it where somebody promised
+// one. It does nothing for nil.
+func Docker(err error) {
+	ginkgo.GinkgoHelper()
+	switch {
+	case err == nil:
+	case os.Getenv(NeedDocker) != "":
+		ginkgo.Fail(fmt.Sprintf("no Docker daemon that can be used is here, and $%s promises one: %+v", NeedDocker, err))
+	default:
+		ginkgo.Skip("no Docker daemon that can be used is here: " + err.Error())
+	}
+}
+
 // Marker starts the line that reports one spec, followed by a [Spec] as JSON.
 const Marker = "mews-spec: "
 

@@ -44,6 +44,10 @@ func (e *event) openedFD(name string) (rules.Value, bool) {
 		return nonEmpty(e.Name, e.Name)
 	case "fd.num":
 		return rules.NumberValue(max(e.Ret, -1)), true
+	case "fd.typechar", "fd.filename":
+		if e.Ret < 0 { // libsinsp says f of whatever was not opened, and gives it a directory and no file name
+			return rules.StringValue("f"), name == "fd.typechar"
+		}
 	}
 	return fileField(name, e.absolute(e.Name, e.Dir), kind)
 }

@@ -124,7 +124,7 @@ func TestFields(t *testing.T) {
 		},
 		"refused": {
 			"evt.num": "3", "evt.res": "EACCES", "fd.num": "-1", "fd.name": "/shadow", "fd.directory": "/", "evt.is_open_read": "true", "evt.is_open_write": "true",
-			"evt.arg.flags": "O_SYNC|O_RDWR", "fd.typechar": "",
+			"evt.arg.flags": "O_SYNC|O_RDWR", "fd.typechar": "f", "fd.type": "", "fd.filename": "",
 		},
 		"directory":                     {"evt.num": "4", "fd.typechar": "d", "fd.name": "/etc", "evt.arg.flags": "O_DIRECTORY|O_RDONLY"},
 		"started before anybody looked": {"evt.num": "5", "proc.name": "cat", "proc.is_exe_upper_layer": "", "proc.exepath": "", "proc.exe": "", "container.id": "host", "thread.cgroups": ""},

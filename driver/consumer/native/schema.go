@@ -25,7 +25,7 @@ var fixed = rules.Table{
 	"fd.filename":   {Kind: rules.String},
 	"fd.num":        {Kind: rules.Number},  // -1 if the file could not be opened
 	"fd.type":       {Kind: rules.String},  // file, directory, ipv4, ipv6, unix
-	"fd.typechar":   {Kind: rules.String},  // d if a directory was asked for, else f; 4, 6 and u of sockets
+	"fd.typechar":   {Kind: rules.String},  // d if a directory was opened, else f; 4, 6 and u of sockets
 	"fd.sockfamily": {Kind: rules.String},  // ip or unix
 	"fd.l4proto":    {Kind: rules.String},  // tcp, udp, icmp, raw
 	"fd.cip":        {Kind: rules.Address}, // the client's address

@@ -40,19 +40,31 @@ type Process struct {
 // than MaxLine ends the process.
 func Start(cmd *exec.Cmd, line func([]byte) error) (*Process, error) {
 	p := &Process{cmd: cmd, done: make(chan struct{})}
-	cmd.Stderr = &p.stderr
-	cmd.WaitDelay = waitDelay
-	out, err := cmd.StdoutPipe()
+	out, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	cmd.Stdout, cmd.Stderr = w, &p.stderr
+	cmd.WaitDelay = waitDelay
+	// A group of its own, so that Kill reaches what it started.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err = cmd.Start()
+	w.Close() // the process has its own
+	if err != nil {
+		out.Close()
 		return nil, err
 	}
 	go func() {
 		defer close(p.done)
-		p.readErr = p.read(out, line)
+		defer out.Close()
+		read := make(chan error, 1)
+		go func() { read <- p.read(out, line) }()
 		p.waitErr = cmd.Wait()
+		// Its end is not the pipe's, which whatever it left behind may hold open for ever.
+		out.SetReadDeadline(time.Now().Add(waitDelay))
+		if p.readErr = <-read; errors.Is(p.readErr, os.ErrDeadlineExceeded) {
+			p.readErr = nil
+		}
 	}()
 	return p, nil
 }
@@ -74,7 +86,7 @@ func (p *Process) read(r io.ReadCloser, line func([]byte) error) error {
 	}
 	if err := lines.Err(); err != nil && first == nil {
 		first = err
-		p.cmd.Process.Kill() // nobody reads on: what it started must not block either
+		p.kill() // nobody reads on
 		r.Close()
 	}
 	return first
@@ -118,10 +130,15 @@ func (p *Process) Signal(s os.Signal) error {
 	return nil
 }
 
-// Kill ends the process and waits for its end.
+// Kill ends the process and what it started, and waits for the end.
 func (p *Process) Kill() {
-	p.cmd.Process.Kill() // an error says that it has ended
+	p.kill()
 	<-p.done
+}
+
+// kill sends the signal to the whole group. An error says that none of it is left.
+func (p *Process) kill() {
+	syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 }
 
 // State says in words how the process ended.

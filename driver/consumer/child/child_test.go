@@ -5,9 +5,12 @@ package child_test
 import (
 	"errors"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/driver/consumer/child"
 )
@@ -74,6 +77,38 @@ func TestKill(t *testing.T) {
 	}
 	if err := p.Signal(syscall.SIGINT); err != nil {
 		t.Errorf("a signal to one that has ended: %v", err)
+	}
+}
+
+// What a process leaves behind keeps its streams open, and nobody waiting.
+func TestLeftBehind(t *testing.T) {
+	got := 0
+	p := shell(t, `sleep 600 & echo mine`, func(string) error { got++; return nil })
+	if got != 1 || p.ReadErr() != nil || p.ExitCode() != 0 {
+		t.Errorf("%d lines, read %v, exit %d", got, p.ReadErr(), p.ExitCode())
+	}
+	p.Kill()
+}
+
+func TestKillReachesChildren(t *testing.T) {
+	pid := make(chan string, 1)
+	p, err := child.Start(exec.Command("sh", "-c", "sleep 600 & echo $!; wait"), func(b []byte) error { pid <- string(b); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := strconv.Atoi(<-pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.PidfdOpen(left, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	p.Kill()
+	// It becomes readable when the process ends.
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 60_000); n != 1 {
+		t.Errorf("process %d lives on: %v", left, err)
 	}
 }
 

@@ -46,13 +46,26 @@ type waiter struct {
 	found chan struct{}
 }
 
-func newConsoleLog(path string) (*consoleLog, error) {
-	f, err := os.Create(path)
+// newConsoleLog begins a log. With goesOn it is the rest of what is in the file already, whose lines are counted so that
+// the numbers of those to come are right.
+func newConsoleLog(path string, goesOn bool) (*consoleLog, error) {
+	how := os.O_TRUNC
+	if goesOn {
+		how = os.O_APPEND
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|how, 0o644)
 	if err != nil {
 		return nil, err
 	}
+	var before []byte
+	if goesOn {
+		if before, err = io.ReadAll(io.LimitReader(f, maxConsoleBytes)); err != nil {
+			f.Close()
+			return nil, err
+		}
+	}
 	return &consoleLog{
-		file: f, room: maxConsoleBytes,
+		file: f, room: maxConsoleBytes - len(before), lines: bytes.Count(before, []byte{'\n'}),
 		waiters:  map[*waiter]struct{}{},
 		splatted: make(chan struct{}), panicked: make(chan struct{}), closed: make(chan struct{}),
 	}, nil

@@ -17,7 +17,7 @@ import (
 
 func newTestConsole(t *testing.T) *consoleLog {
 	t.Helper()
-	c, err := newConsoleLog(filepath.Join(t.TempDir(), machine.ConsoleLog))
+	c, err := newConsoleLog(filepath.Join(t.TempDir(), machine.ConsoleLog), false)
 	if err != nil {
 		t.Fatal(err)
 	}

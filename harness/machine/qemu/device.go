@@ -4,6 +4,7 @@ package qemu
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,8 @@ const (
 	consoleFD = 3 + iota
 	agentFD
 	monitorFD
+	memoryFD // of a guest that is saved, or taken up
+	resumeFD // what was saved of the devices of one that is taken up
 )
 
 // devices is the whole machine for spec. The order is part of it: a snapshot can be restored only into the
@@ -33,8 +36,8 @@ func devices(spec machine.Spec, accel Accel) []device {
 		sandbox{},
 		accel.device(spec.CPUs),
 		processors{spec.CPUs},
-		memory{spec.MemoryMiB},
-		bootImages{spec.Kernel, spec.Initrd},
+		memoryOf(spec),
+		bootOf(spec),
 		console{},
 		monitor{},
 		entropy{},
@@ -52,6 +55,9 @@ func argv(devs []device, cmdline []string) []string {
 	for _, d := range devs {
 		args = append(args, d.args()...)
 		kargs = append(kargs, d.kargs()...)
+	}
+	if slices.Contains(args, "-incoming") { // the kernel has read its arguments, and QEMU refuses them without one
+		return args
 	}
 	kargs = append(kargs, cmdline...)
 	return append(args, "-append", strings.Join(kargs, " "))
@@ -133,11 +139,6 @@ func (p processors) args() []string {
 	return []string{"-cpu", "max,la57=off", "-smp", strconv.Itoa(p.n)}
 }
 func (processors) kargs() []string { return nil }
-
-type memory struct{ mib int }
-
-func (m memory) args() []string { return []string{"-m", strconv.Itoa(m.mib)} }
-func (memory) kargs() []string  { return nil }
 
 // bootImages boots directly: no boot loader, no disk.
 type bootImages struct{ kernel, initrd string }

@@ -30,6 +30,12 @@ func TestArgv(t *testing.T) {
 	}
 	dumped := spec
 	dumped.Vmcore = true
+	saved := many
+	saved.CPUs, saved.Saved, saved.Disks = 1, true, many.Disks[:1]
+	clone := saved
+	clone.Saved, clone.From = false, &machine.Snapshot{}
+	branch := clone
+	branch.Saved = true
 	for name, tt := range map[string]struct {
 		spec  machine.Spec
 		accel Accel
@@ -38,6 +44,9 @@ func TestArgv(t *testing.T) {
 		"tcg-2cpu-disks": {many, Accel{}},
 		"kvm":            {spec, Accel{KVM: true}},
 		"tcg-vmcore":     {dumped, Accel{}},
+		"tcg-saved":      {saved, Accel{}},
+		"tcg-clone":      {clone, Accel{}},
+		"tcg-branch":     {branch, Accel{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			// One option with its value a line, so that a diff shows what changed.

@@ -47,10 +47,11 @@ type Starter struct {
 	BootTimeout time.Duration // until the agent's first byte, under KVM; stretched by Accel. 0 means 12 s
 }
 
-var _ machine.Starter = Starter{}
+var _ machine.Forker = Starter{}
 
-// guest is one running QEMU. It implements machine.Machine.
+// guest is one running QEMU. It implements machine.Machine, and machine.Saver if images has a place for it.
 type guest struct {
+	images  images
 	accel   Accel
 	proc    *process
 	qmp     *qmpClient
@@ -59,9 +60,12 @@ type guest struct {
 	core    *vmcore // nil: not wanted
 	done    chan struct{}
 
-	mu  sync.Mutex
-	end ending // filled in by whoever ends the guest, and completed by reap
-	err error
+	key string // of what is saved of it
+
+	mu     sync.Mutex
+	saving bool   // what images holds is Save's
+	end    ending // filled in by whoever ends the guest, and completed by reap
+	err    error
 }
 
 // Start boots spec. It returns as soon as the guest runs; errors are *cause.Err.
@@ -76,10 +80,21 @@ func (s Starter) Start(ctx context.Context, spec machine.Spec) (machine.Machine,
 	if err := ctx.Err(); err != nil {
 		return nil, cause.Errorf(cause.Cancelled, cause.FaultHarness, "%s: not started: %w", spec.Name, err)
 	}
+	key := ""
+	if spec.Saved || spec.From != nil {
+		var err error
+		if key, err = s.ForkKey(ctx, spec); err != nil {
+			return nil, err
+		}
+		if spec.From != nil && spec.From.Key != key {
+			return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "%s: the snapshot is of another machine, or of another QEMU", spec.Name)
+		}
+	}
 	g, err := s.launch(spec)
 	if err != nil {
 		return nil, err
 	}
+	g.key = key
 	go g.reap()
 	if err := g.resume(ctx); err != nil {
 		g.proc.kill()
@@ -102,7 +117,11 @@ func (s Starter) Start(ctx context.Context, spec machine.Spec) (machine.Machine,
 
 // check finds what QEMU would complain of in its own words, or not at all.
 func check(spec machine.Spec) error {
-	for _, path := range []string{spec.Kernel, spec.Initrd} {
+	boots := []string{spec.Kernel, spec.Initrd}
+	if spec.From != nil {
+		boots = nil
+	}
+	for _, path := range boots {
 		if fi, err := os.Stat(path); err != nil {
 			return cause.Errorf(cause.Internal, cause.FaultHarness, "%s: boot file: %w", spec.Name, err)
 		} else if !fi.Mode().IsRegular() {
@@ -126,7 +145,7 @@ func (s Starter) launch(spec machine.Spec) (_ *guest, err error) {
 		}
 		return cause.Errorf(code, cause.FaultInfra, "%s: %s: %w", spec.Name, what, err)
 	}
-	log, err := newConsoleLog(filepath.Join(spec.Dir, machine.ConsoleLog))
+	log, err := newConsoleLog(filepath.Join(spec.Dir, machine.ConsoleLog), spec.From != nil)
 	if err != nil {
 		return nil, fail("open the console's log", err)
 	}
@@ -145,13 +164,25 @@ func (s Starter) launch(spec machine.Spec) (_ *guest, err error) {
 		return nil, fail("make a socket for the monitor", err)
 	}
 	defer monFile.Close() // so that the handshake ends if QEMU dies before it accepts
+	img, err := imagesFor(spec)
+	if err != nil {
+		agent.Close()
+		consoleR.Close()
+		log.file.Close()
+		return nil, fail("make room for the guest's memory", err)
+	}
+	defer func() {
+		if err != nil || !spec.Saved {
+			img.close() // QEMU has its own
+		}
+	}()
 
 	program := s.Program
 	if program == "" {
 		program = Program
 	}
 	args := argv(devices(spec, s.Accel), spec.Cmdline)
-	proc, err := startProcess(program, args, []*os.File{consoleW, agentFile, monFile})
+	proc, err := startProcess(program, args, append([]*os.File{consoleW, agentFile, monFile}, img.files()...))
 	if err != nil {
 		agent.Close()
 		consoleR.Close()
@@ -167,7 +198,7 @@ func (s Starter) launch(spec machine.Spec) (_ *guest, err error) {
 		log.consume(consoleR)
 	}()
 	return &guest{
-		accel: s.Accel, proc: proc, qmp: newQMPClient(mon), agent: agent, console: log, core: newVmcore(spec),
+		images: img, accel: s.Accel, proc: proc, qmp: newQMPClient(mon), agent: agent, console: log, core: newVmcore(spec),
 		done: make(chan struct{}), end: ending{name: spec.Name},
 	}, nil
 }
@@ -215,6 +246,11 @@ func (g *guest) resume(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if g.images.resume != nil {
+		if err := g.qmp.restore(ctx); err != nil {
+			return err
+		}
+	}
 	return g.qmp.run(ctx, "cont", nil)
 }
 
@@ -255,6 +291,7 @@ func (g *guest) guard(ctx context.Context, timeout time.Duration) {
 // reap waits for QEMU to be gone and for all that it and the guest said, and makes the verdict.
 func (g *guest) reap() {
 	<-g.proc.exited
+	defer g.release()
 	g.qmp.close(eventGrace)
 	<-g.console.closed
 	if g.core != nil {

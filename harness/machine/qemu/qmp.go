@@ -34,29 +34,24 @@ type qmpClient struct {
 	shutdown string        // the reason of the SHUTDOWN event, which QEMU sends before it ends in an orderly way
 	panicked bool          // GUEST_PANICKED came: the guest has a pvpanic driver, or an NMI was refused
 	portOpen bool          // the agent's port was opened at some time
+	moved    chan string   // how a migration ended: completed or failed; the first only
 	ended    chan struct{} // the connection is at its end, and no event can follow
 }
 
 // monitorSocket makes a connection to a monitor that is yet to be started: the listener's file is inherited by
 // QEMU, and what connects to a listening socket need not wait for the accept. So there is no path to wait for;
-// it is gone before QEMU runs. The path is short because a socket's may have 108 bytes at most.
+// it is gone before QEMU runs. It is short because a socket's may have 108 bytes at most.
 func monitorSocket() (*qmp.SocketMonitor, *os.File, error) {
-	dir, err := os.MkdirTemp("/tmp", "mews-qmp-")
+	l, remove, err := listen()
 	if err != nil {
 		return nil, nil, err
 	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "s")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return nil, nil, err
-	}
-	defer l.Close()
+	defer remove()
 	f, err := l.File()
 	if err != nil {
 		return nil, nil, err
 	}
-	mon, err := qmp.NewSocketMonitor("unix", path, time.Second)
+	mon, err := qmp.NewSocketMonitor("unix", l.Addr().String(), time.Second)
 	if err != nil {
 		f.Close()
 		return nil, nil, err
@@ -64,10 +59,23 @@ func monitorSocket() (*qmp.SocketMonitor, *os.File, error) {
 	return mon, f, nil
 }
 
+// listen makes a socket under a path that is gone after remove.
+func listen() (l *net.UnixListener, remove func(), err error) {
+	dir, err := os.MkdirTemp("/tmp", "mews-qmp-")
+	if err != nil {
+		return nil, nil, err
+	}
+	if l, err = net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unix"}); err != nil {
+		os.RemoveAll(dir)
+		return nil, nil, err
+	}
+	return l, func() { l.Close(); os.RemoveAll(dir) }, nil
+}
+
 // newQMPClient starts to shake hands with the QEMU at the other end of mon. Ready tells how that went; it ends
 // in any case when QEMU does.
 func newQMPClient(mon *qmp.SocketMonitor) *qmpClient {
-	c := &qmpClient{mon: mon, ready: make(chan error, 1), ended: make(chan struct{})}
+	c := &qmpClient{mon: mon, ready: make(chan error, 1), moved: make(chan string, 1), ended: make(chan struct{})}
 	go func() {
 		defer close(c.ended)
 		if err := mon.Connect(); err != nil {
@@ -113,8 +121,18 @@ func (c *qmpClient) event(e qmp.Event) {
 		if open, _ := e.Data["open"].(bool); open {
 			c.portOpen = true
 		}
+	case "MIGRATION":
+		if how, _ := e.Data["status"].(string); how == "completed" || how == "failed" {
+			select {
+			case c.moved <- how:
+			default:
+			}
+		}
 	}
 }
+
+// version is QEMU's, once ready said nil.
+func (c *qmpClient) version() string { return c.mon.Version.String() }
 
 // heard is what the events said so far.
 func (c *qmpClient) heard() (shutdown string, panicked, portOpen bool) {

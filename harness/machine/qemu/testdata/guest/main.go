@@ -93,12 +93,15 @@ func openPort(name string) (*os.File, error) {
 // answer obeys one command a line.
 func answer(port *os.File) error {
 	in := bufio.NewScanner(port)
+	kept := "nothing" // in memory
 	for in.Scan() {
 		command, arg, _ := strings.Cut(in.Text(), " ")
 		var reply string
 		switch command {
 		case "echo":
 			reply = arg
+		case "keep":
+			reply, kept = kept, arg
 		case "disk": // its size in sectors, and its first bytes
 			reply = disk(arg)
 		case "sysrq":

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -151,17 +152,58 @@ var _ = Describe("an agent in a guest", Label("boot", "net"), Ordered, func() {
 		Expect(m.Err()).NotTo(HaveOccurred())
 	}, NodeTimeout(limit))
 
+	disk := func(ctx SpecContext, serial string, names ...string) machine.Disk {
+		GinkgoHelper()
+		packages, err := source.Closure(ctx, []string{"bookworm"}, names...)
+		Expect(err).NotTo(HaveOccurred())
+		image, err := cache.Disk(ctx, root.DiskSpec{Packages: packages, Dirs: []string{"usr/local/bin"}})
+		Expect(err).NotTo(HaveOccurred())
+		return machine.Disk{Path: image.Path, Serial: serial, ReadOnly: true}
+	}
 	withContainer := func(ctx SpecContext) *agent.Client {
-		disk := func(serial string, names ...string) machine.Disk {
-			packages, err := source.Closure(ctx, []string{"bookworm"}, names...)
-			Expect(err).NotTo(HaveOccurred())
-			image, err := cache.Disk(ctx, root.DiskSpec{Packages: packages, Dirs: []string{"usr/local/bin"}})
-			Expect(err).NotTo(HaveOccurred())
-			return machine.Disk{Path: image.Path, Serial: serial, ReadOnly: true}
-		}
-		_, c := start(disk(agent.UserlandDisk, "runc", "base-files"), disk(agent.ContainerDisk, "coreutils", "dash", "base-files"))
+		_, c := start(disk(ctx, agent.UserlandDisk, "runc", "base-files"), disk(ctx, agent.ContainerDisk, "coreutils", "dash", "base-files"))
 		return c
 	}
+
+	It("wakes in every clone with the time of now, random numbers of its own, and what it had loaded", func(ctx SpecContext) {
+		s := spec
+		s.Saved, s.Dir, s.Disks = true, GinkgoT().TempDir(), []machine.Disk{disk(ctx, agent.UserlandDisk, "coreutils", "base-files")}
+		m, err := qemu.Starter{}.Start(ctx, s)
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(func() { Expect(m.Stop(context.Background())).To(Succeed()) })
+		c, err := agent.Dial(ctx, m.Agent())
+		Expect(err).NotTo(HaveOccurred())
+		_, err = c.LoadModule(ctx, agent.Module{Name: "loop", Image: bytes.NewReader(loop)})
+		Expect(err).NotTo(HaveOccurred())
+		Expect(c.SetTime(ctx, time.Unix(1_000_000_000, 0))).To(Succeed(), "long ago")
+		saved, err := m.(machine.Saver).Save(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		defer saved.Close()
+
+		s.Saved, s.From = false, saved
+		said := map[string]bool{}
+		for i := range 2 {
+			s.Dir = GinkgoT().TempDir()
+			began := time.Now()
+			m, err := qemu.Starter{}.Start(ctx, s)
+			Expect(err).NotTo(HaveOccurred())
+			DeferCleanup(func() { Expect(m.Stop(context.Background())).To(Succeed()) })
+			c, err := agent.Wake(ctx, m.Agent(), fmt.Sprintf("clone-%d", i))
+			Expect(err).NotTo(HaveOccurred())
+			GinkgoWriter.Printf("clone %d answered after %v\n", i, time.Since(began))
+			now, err := c.RunCommand(ctx, []string{"/usr/bin/date", "+%s"})
+			Expect(err).NotTo(HaveOccurred())
+			unix, err := strconv.ParseInt(now.Output[0], 10, 64)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(time.Unix(unix, 0)).To(BeTemporally("~", time.Now(), time.Minute))
+			random, err := c.RunCommand(ctx, []string{"/usr/bin/cat", "/proc/sys/kernel/random/uuid"})
+			Expect(err).NotTo(HaveOccurred())
+			Expect(said).NotTo(HaveKey(random.Output[0]), "two clones drew the same random number")
+			said[random.Output[0]] = true
+			_, err = c.UnloadModule(ctx, "loop")
+			Expect(err).NotTo(HaveOccurred())
+		}
+	}, NodeTimeout(5*time.Minute))
 
 	It("does deeds on the host and in a container under the native consumer, and leaves nothing", func(ctx SpecContext) {
 		c := withContainer(ctx)

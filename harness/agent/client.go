@@ -8,6 +8,7 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -59,6 +60,23 @@ func Dial(ctx context.Context, conn net.Conn) (*Client, error) {
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "what answers is no agent of mews: it does not say what kernel it runs on")
 	}
 	return c, nil
+}
+
+// Wake is [Dial] to the agent of a guest that was saved and is taken up again: it learns what time it is, is given random
+// numbers of its own and an id, and begins anew with whoever dials.
+func Wake(ctx context.Context, conn net.Conn, id string) (*Client, error) {
+	k := wire.Wake{Time: time.Now(), ID: id}
+	rand.Read(k.Seed[:]) // never fails
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	_, err := k.WriteTo(conn)
+	if err == nil {
+		err = wire.ReadAwake(conn, id)
+	}
+	if !stop() || err != nil {
+		conn.Close()
+		return nil, cause.Errorf(cause.AgentLost, cause.FaultInfra, "wake the agent as %s: %w", id, errors.Join(err, ctx.Err()))
+	}
+	return Dial(ctx, conn)
 }
 
 // quiet keeps ttrpc from writing to the controller's terminal what a guest makes it complain of: a reply

@@ -17,6 +17,7 @@ import (
 
 	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/agent/guest"
+	"github.com/mews-farm/mews/harness/agent/wire"
 	"github.com/mews-farm/mews/results/cause"
 )
 
@@ -45,6 +46,68 @@ func served(t *testing.T) *agent.Client {
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// handed is a connection that outlives the client that owned it.
+type handed struct{ net.Conn }
+
+// Close ends the reads that are under way.
+func (h handed) Close() error { return h.SetReadDeadline(time.Unix(1, 0)) }
+
+// A guest that was saved while one controller talked to it is taken up by another, which knows nothing of the first.
+func TestWake(t *testing.T) {
+	host, far := net.Pipe()
+	t.Cleanup(func() { host.Close(); far.Close() })
+	var woken []wire.Wake
+	go guest.Serve(context.Background(), far, &guest.Agent{State: t.TempDir(), Halt: func() {}, Woke: func(k *wire.Wake) error {
+		woken = append(woken, *k)
+		return nil
+	}})
+	c, err := agent.Dial(t.Context(), handed{host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"first", "second"} {
+		for range 3 { // streams whose numbers the next controller begins with again
+			if err := c.Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.Close()
+		<-c.Done()
+		host.SetReadDeadline(time.Time{})
+		if c, err = agent.Wake(t.Context(), handed{host}, id); err != nil {
+			t.Fatal(err)
+		}
+		lines, _, err := c.Log(t.Context(), 0)
+		if err != nil || !strings.Contains(strings.Join(lines, "\n"), "woke as="+id) {
+			t.Errorf("log %q, %v", lines, err)
+		}
+	}
+	if len(woken) != 2 || woken[0].ID != "first" || woken[0].Seed == woken[1].Seed || time.Since(woken[1].Time) > time.Minute {
+		t.Errorf("woken by %+v", woken)
+	}
+}
+
+// What answers like an agent that nobody woke is not taken for one that was.
+func TestWakeOfALiar(t *testing.T) {
+	host, far := net.Pipe()
+	go func() {
+		io.ReadFull(far, make([]byte, 8))
+		go io.Copy(io.Discard, far)
+		far.Write([]byte("\x00\x00\x00\x05\x00\x00\x00\x00\x77\x00other" + strings.Repeat("x", 100)))
+	}()
+	_, err := agent.Wake(t.Context(), host, "first")
+	if f := cause.Of(err); err == nil || f.Cause != cause.AgentLost {
+		t.Errorf("%v", err)
+	}
+
+	host, _ = net.Pipe() // and one that is silent
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := agent.Wake(ctx, host, "first"); cause.Of(err).Cause != cause.AgentLost {
+		t.Errorf("%v", err)
+	}
 }
 
 func TestHello(t *testing.T) {

@@ -30,6 +30,8 @@ type Agent struct {
 	Modules []string // modules that were loaded from the initramfs
 	State   string   // directory of its own, writable, on a filesystem that allows exec
 	Halt    func()   // ends the machine
+	// Woke makes the machine, which was saved and taken up again, one of its own; nil: it cannot be. See [wire.Wake].
+	Woke func(*wire.Wake) error
 
 	log     *Log
 	busy    sync.Mutex // held by every call that does something
@@ -52,33 +54,59 @@ func ServePort(path string, modules []string) error {
 	if err := os.WriteFile(kmsg.Device, []byte("mews-agent: serving "+path+"\n"), 0); err != nil {
 		return err
 	}
-	return Serve(context.Background(), conn, &Agent{Modules: modules, State: stateDir, Halt: PowerOff})
+	return Serve(context.Background(), conn, &Agent{Modules: modules, State: stateDir, Halt: PowerOff, Woke: awaken})
 }
 
-// Serve serves the controller at the other end of conn until it hangs up.
+// Serve serves the controller at the other end of conn until it hangs up: one session, and another after each wake.
 func Serve(ctx context.Context, conn net.Conn, a *Agent) error {
 	a.log = NewLog()
+	a.forks = make(chan func())
+	served := make(chan error, 1)
+	go func() { served <- a.sessions(ctx, conn) }()
+	for {
+		select {
+		case fork := <-a.forks:
+			fork()
+		case err := <-served:
+			return err
+		}
+	}
+}
+
+// sessions serves one after the other.
+func (a *Agent) sessions(ctx context.Context, conn net.Conn) error {
+	defer conn.Close()
+	in := wire.NewFrames(conn)
+	for {
+		if err := a.serve(ctx, &watched{Conn: conn, in: in, gone: make(chan struct{})}); err != nil && !errors.Is(err, errHungUp) {
+			return err
+		}
+		k := in.Woken()
+		if k == nil {
+			return nil
+		}
+		if a.Woke == nil {
+			return errors.New("told to wake, which is not for an agent on a machine of others")
+		}
+		if err := a.Woke(k); err != nil {
+			return fmt.Errorf("wake as %s: %w", k.ID, err)
+		}
+		a.log.Info("woke", slog.String("as", k.ID))
+		if err := wire.Awake(conn, k.ID); err != nil {
+			return err
+		}
+	}
+}
+
+// serve serves one session.
+func (a *Agent) serve(ctx context.Context, conn *watched) error {
 	s, err := ttrpc.NewServer(ttrpc.WithUnaryServerInterceptor(a.intercept))
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	wire.RegisterAgentService(s, a)
-	l := &listener{conn: &watched{Conn: conn, gone: make(chan struct{})}}
-	a.forks = make(chan func())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx, l) }()
-	for {
-		select {
-		case fork := <-a.forks:
-			fork()
-		case err := <-served:
-			if !errors.Is(err, errHungUp) {
-				return err
-			}
-			return nil
-		}
-	}
+	return s.Serve(ctx, &listener{conn: conn})
 }
 
 // start starts cmd from the goroutine that called Serve, which in the agent is the main thread. To a driver of 2022
@@ -137,24 +165,41 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Close() error   { return nil }
 func (l *listener) Addr() net.Addr { return l.conn.LocalAddr() }
 
-// watched tells when a connection was closed or read to its end.
+// watched is a connection for one session: closing it leaves the connection open for the next.
 type watched struct {
 	net.Conn
-	once sync.Once
-	gone chan struct{}
+	in   *wire.Frames
+	mu   sync.Mutex // held while a frame is written
+	over bool
+	gone chan struct{} // closed when it is over: hung up, or woken
 }
 
 func (w *watched) Read(b []byte) (int, error) {
-	n, err := w.Conn.Read(b)
+	n, err := w.in.Read(b)
 	if err != nil {
-		w.once.Do(func() { close(w.gone) })
+		w.Close()
 	}
 	return n, err
 }
 
+// Write refuses what comes late: the next session's words must not have others among them.
+func (w *watched) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		return 0, net.ErrClosed
+	}
+	return w.Conn.Write(b)
+}
+
 func (w *watched) Close() error {
-	w.once.Do(func() { close(w.gone) })
-	return w.Conn.Close()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over {
+		w.over = true
+		close(w.gone)
+	}
+	return nil
 }
 
 // Hello says what this guest is.

@@ -30,6 +30,7 @@ type Package struct {
 	Digest  archive.Digest `json:"digest,omitempty"`  // SHA-256; empty where the source publishes none, and Sum is there then
 	Size    int64          `json:"size,omitempty"`    // bytes; 0 where it is not published
 	Sum     string         `json:"sum,omitempty"`     // the published checksum where Digest is empty: md5:..., sha1:..., sha512:...
+	Index   string         `json:"index,omitempty"`   // what names it: a suite, a repository's URL; empty where that is not an index
 }
 
 // Resolved is a kernel whose packages were found in a verified index. Nothing is fetched yet.

@@ -56,7 +56,7 @@ func (r *Repo) newPackage(w raw) (Package, error) {
 	}
 	return Package{
 		Name: w.name, Arch: w.arch, EVR: rpm.EVR{Epoch: int(epoch), Version: w.version, Release: w.release},
-		URL: at, Sum: sum, Size: w.size, SourceRPM: w.source,
+		URL: at, Sum: sum, Size: w.size, SourceRPM: w.source, Index: r.base.String(),
 	}, nil
 }
 

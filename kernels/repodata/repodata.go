@@ -59,12 +59,13 @@ type Package struct {
 	Sum        string // sha256:..., sha512:..., sha1:...
 	Size       int64  // bytes
 	SourceRPM  string
+	Index      string    // the repository that names it
 	Provides   []rpm.Dep // without those of symbols, kernel(...) and ksym(...), of which a kernel has thousands
 }
 
 // Package is p as it is fetched.
 func (p Package) Package() kernels.Package {
-	out := kernels.Package{Name: p.Name, Version: p.EVR.String(), Arch: p.Arch, URL: p.URL, Size: p.Size}
+	out := kernels.Package{Name: p.Name, Version: p.EVR.String(), Arch: p.Arch, URL: p.URL, Size: p.Size, Index: p.Index}
 	if digest, ok := strings.CutPrefix(p.Sum, "sha256:"); ok {
 		out.Digest = archive.Digest(digest)
 	} else {

@@ -53,7 +53,7 @@ func (r *Record) Package() kernels.Package {
 	return kernels.Package{
 		Name: r.Name, Version: r.Version, Arch: r.arch,
 		URL:    r.index.base + "/" + r.filename,
-		Digest: r.digest, Size: r.size,
+		Digest: r.digest, Size: r.size, Index: r.index.Suite,
 	}
 }
 

@@ -3,8 +3,12 @@
 package get
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"io"
+	"path"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -23,7 +27,8 @@ func (c *Client) Fetch(ctx context.Context, p kernels.Package) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	if held, err := c.held(p); err == nil {
+	held, err := c.held(p)
+	if err == nil {
 		return held, nil
 	}
 	if c.o.Offline {
@@ -31,14 +36,38 @@ func (c *Client) Fetch(ctx context.Context, p kernels.Package) (string, error) {
 			With(cause.Text(strings.TrimSpace("sha256 " + string(p.Digest) + " " + p.Sum))...).
 			Advise("run once without --offline")
 	}
-	size := p.Size
 	if p.Digest == "" {
-		return c.bySum(ctx, p, item)
+		held, err = c.bySum(ctx, p, item)
+	} else {
+		held, err = c.Put(ctx, p.URL, item, p.Digest, cmp.Or(p.Size, -1))
 	}
-	if size == 0 {
-		size = -1
+	if errors.Is(err, ErrNotFound) {
+		return "", c.missing(p, err)
 	}
-	return c.Put(ctx, p.URL, item, p.Digest, size)
+	return held, err
+}
+
+// missing says of a package that its index names and the mirror does not hold that the mirror is well: to ask again is of no use.
+func (c *Client) missing(p kernels.Package, err error) error {
+	what := path.Base(p.URL)
+	if p.Index != "" {
+		what += ", which " + p.Index + " names"
+	}
+	e := cause.Errorf(cause.PackageMissing, cause.FaultInfra, "the mirror does not hold %s: %w", what, bare(err)).
+		Advise("the mirror answers, and lacks what it promises: try another mirror, or %s", c.o.Hints.NotFound)
+	text := strings.TrimSpace(p.Name + " " + p.Version + " " + p.Arch)
+	if p.Size > 0 {
+		text += ", " + strconv.FormatInt(p.Size, 10) + " bytes"
+	}
+	return e.With(cause.Evidence{File: p.Index, Text: text + ", " + cmp.Or(p.Sum, "sha256:"+string(p.Digest))})
+}
+
+// bare is err without the advice that it was given where less was known.
+func bare(err error) error {
+	if e := (*cause.Err)(nil); errors.As(err, &e) && e.Wrap != nil {
+		return e.Wrap
+	}
+	return err
 }
 
 func (c *Client) held(p kernels.Package) (string, error) {

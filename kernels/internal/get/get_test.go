@@ -7,6 +7,7 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -108,6 +109,47 @@ func TestHints(t *testing.T) {
 		if !errors.As(err, &e) || !strings.Contains(e.Hint, want) {
 			t.Errorf("%s: %v does not advise %q", path, err, want)
 		}
+	}
+}
+
+// TestMissing: that a mirror lacks a package which its index names is told from a mirror that is down.
+func TestMissing(t *testing.T) {
+	named := kernels.Package{Name: "tool", Version: "1.0-1", Arch: "amd64", Digest: archive.DigestOf([]byte(content)), Size: 7, Index: "sid"}
+	summed := kernels.Package{Name: "tool", Sum: "sha1:" + strings.Repeat("0", 40)}
+	for _, tc := range []struct {
+		name   string
+		p      kernels.Package
+		status int // 0: nobody listens
+		want   cause.Cause
+		says   string // of the error and its evidence
+	}{
+		{"404", named, 404, cause.PackageMissing, "tool.deb, which sid names: fetch http"},
+		{"404, by its index", named, 404, cause.PackageMissing, "sid: tool 1.0-1 amd64, 7 bytes, sha256:" + string(named.Digest)},
+		{"410", named, 410, cause.PackageMissing, "410 Gone"},
+		{"404 of what no index names", summed, 404, cause.PackageMissing, "does not hold tool.deb: fetch http"},
+		{"403", named, 403, cause.MirrorUnreachable, "403"},
+		{"500", named, 500, cause.MirrorUnreachable, "500"},
+		{"503", summed, 503, cause.MirrorUnreachable, "503"},
+		{"429", named, 429, cause.MirrorUnreachable, "429"},
+		{"refused", named, 0, cause.MirrorUnreachable, "connection refused"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, url := client(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(tc.status) }, nil)
+			if tc.status == 0 {
+				gone := httptest.NewServer(nil)
+				url = gone.URL
+				gone.Close()
+			}
+			p := tc.p
+			p.URL = url + "/pool/tool.deb"
+			_, err := c.Fetch(t.Context(), p)
+			if f := cause.Of(err); f.State != cause.Error || f.Cause != tc.want || f.Fault != cause.FaultInfra {
+				t.Errorf("%+v", f)
+			}
+			if text := fmt.Sprintf("%+v", err); !strings.Contains(text, tc.says) || strings.Count(text, "(") > 1 {
+				t.Errorf("%s\ndoes not say %q, or advises twice", text, tc.says)
+			}
+		})
 	}
 }
 

@@ -204,7 +204,7 @@ func TestErrors(t *testing.T) {
 	}{
 		{"repomd.xml gone", func(w *world) { w.server.Handle(repomd, http.NotFound) }, cause.MirrorUnreachable, "404"},
 		{"index gone", func(w *world) { w.server.Handle(primary, http.NotFound) }, cause.MirrorUnreachable, "404"},
-		{"package gone", func(w *world) { w.server.Handle(coreAt, http.NotFound) }, cause.MirrorUnreachable, "404"},
+		{"package gone", func(w *world) { w.server.Handle(coreAt, http.NotFound) }, cause.PackageMissing, at + "/ names: "},
 		{"a web page for repomd.xml", func(w *world) { w.server.Handle(repomd, page) }, cause.MirrorUnreachable, "web page"},
 		{"a web page for the index", func(w *world) { w.server.Handle(primary, page) }, cause.MirrorUnreachable, "web page"},
 		{"a web page for the package", func(w *world) { w.server.Handle(coreAt, page) }, cause.MirrorUnreachable, "web page"},

@@ -6,11 +6,7 @@
 // Where kernels can be had is the business of its folders (debian, ...), which resolve a name to a [Resolved].
 package kernels
 
-import (
-	"context"
-
-	"github.com/mews-farm/mews/kernels/archive"
-)
+import "github.com/mews-farm/mews/kernels/archive"
 
 // Kernel is the identity of one kernel build.
 type Kernel struct {
@@ -42,12 +38,6 @@ type Resolved struct {
 	Headers        []Package // hold what external modules are built against; empty when any is gone
 	HeadersWanted  []string  // the header packages looked for, each "name (constraint)"
 	HeadersMissing []string  // those of HeadersWanted that no index held
-}
-
-// Fetcher brings packages into the archive. It is safe for concurrent use.
-type Fetcher interface {
-	// Fetch returns the path of the verified package file, which must not be written to.
-	Fetch(ctx context.Context, p Package) (path string, err error)
 }
 
 // EventKind says what an [Event] reports on.

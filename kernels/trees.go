@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/mews-farm/mews/kernels/internal/disk"
 	"github.com/mews-farm/mews/results/cause"
 )
@@ -53,7 +51,7 @@ func (t *Trees) Tree(ctx context.Context, name string, packages []Package, keep 
 	if err := os.MkdirAll(t.Dir, 0o755); err != nil {
 		return "", disk.Err(err, t.Dir)
 	}
-	files, err := t.fetch(ctx, packages)
+	files, err := FetchAll(ctx, t.Fetcher, packages)
 	if err != nil {
 		return "", err
 	}
@@ -90,19 +88,6 @@ func treeKey(name string, packages []Package) string {
 	h := sha256.New()
 	fmt.Fprintln(h, recipe, name, digests)
 	return hex.EncodeToString(h.Sum(nil)[:8])
-}
-
-func (t *Trees) fetch(ctx context.Context, packages []Package) ([]string, error) {
-	files := make([]string, len(packages))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(4)
-	for i, p := range packages {
-		g.Go(func() (err error) {
-			files[i], err = t.Fetcher.Fetch(ctx, p)
-			return err
-		})
-	}
-	return files, g.Wait()
 }
 
 func (t *Trees) unpack(ctx context.Context, dir string, packages []Package, files []string, keep func(string) bool) error {

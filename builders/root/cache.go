@@ -16,7 +16,6 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/kernels"
@@ -41,9 +40,6 @@ func DefaultDir() (string, error) {
 	return filepath.Join(base, "mews", "roots"), nil
 }
 
-// parallel is how many packages are fetched at once.
-const parallel = 4
-
 // key is the digest of what a product is made of: its kind, the recipe, the packages and whatever else is said.
 func key(kind string, pkgs []kernels.Package, more ...string) string {
 	digests := make([]string, 0, len(pkgs))
@@ -67,16 +63,7 @@ func (c *Cache) fetch(ctx context.Context, pkgs []kernels.Package) ([]string, er
 		}
 		return strings.Compare(string(a.Digest), string(b.Digest))
 	})
-	paths := make([]string, len(pkgs))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
-	for i, p := range pkgs {
-		g.Go(func() (err error) {
-			paths[i], err = c.Fetcher.Fetch(ctx, p)
-			return err
-		})
-	}
-	return paths, g.Wait()
+	return kernels.FetchAll(ctx, c.Fetcher, pkgs)
 }
 
 // once returns the path of product name, which build makes at the path it is given when it is not there yet.

@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/mews-farm/mews/kernels"
 	"github.com/mews-farm/mews/kernels/archive"
 	"github.com/mews-farm/mews/results/cause"
@@ -81,39 +79,9 @@ func (c *Client) held(p kernels.Package) (string, error) {
 	return c.o.Archive.Path(d)
 }
 
-// FetchAll is [Client.Fetch] for many, four at a time; paths are in the order of ps. Of packages that the mirror lacks the
-// error has all: who mends one would find the next.
+// FetchAll is [kernels.FetchAll] of c.
 func (c *Client) FetchAll(ctx context.Context, ps []kernels.Package) ([]string, error) {
-	out, lacks := make([]string, len(ps)), make([]*cause.Err, len(ps))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
-	for i, p := range ps {
-		g.Go(func() (err error) {
-			out[i], err = c.Fetch(ctx, p)
-			if errors.As(err, &lacks[i]) && lacks[i].Cause == cause.PackageMissing {
-				return nil
-			}
-			lacks[i] = nil
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	var first *cause.Err
-	for _, e := range lacks {
-		switch {
-		case e == nil:
-		case first == nil:
-			first = e
-		default:
-			first.With(e.Evidence...)
-		}
-	}
-	if first != nil {
-		return nil, first
-	}
-	return out, nil
+	return kernels.FetchAll(ctx, c, ps)
 }
 
 // Put puts what url serves into the archive if it has that digest and size (bytes; -1 when not known).

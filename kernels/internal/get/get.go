@@ -24,7 +24,6 @@ import (
 )
 
 const (
-	parallel     = 4 // packages fetched at a time
 	attempts     = 4
 	maxRedirects = 5
 	maxRetry     = time.Minute // of what a server asks for by Retry-After

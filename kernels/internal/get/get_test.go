@@ -153,43 +153,6 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestManyMissing: what one error tells of several packages is the same whichever was asked for first.
-func TestManyMissing(t *testing.T) {
-	c, url := client(t, func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case strings.Contains(r.URL.Path, "gone"):
-			w.WriteHeader(404)
-		case strings.Contains(r.URL.Path, "down"):
-			w.WriteHeader(403)
-		default:
-			w.Write([]byte(content))
-		}
-	}, nil)
-	named := func(names ...string) (out []kernels.Package) {
-		for _, n := range names {
-			d := archive.DigestOf([]byte(n))
-			if strings.HasSuffix(n, "here") {
-				d = archive.DigestOf([]byte(content))
-			}
-			out = append(out, kernels.Package{Name: n, URL: url + "/" + n, Digest: d, Index: "sid"})
-		}
-		return out
-	}
-	for range 20 {
-		_, err := c.FetchAll(t.Context(), named("gone-1", "here", "gone-2", "gone-3"))
-		f := cause.Of(err)
-		if f.Cause != cause.PackageMissing || len(f.Evidence) != 4 || !strings.Contains(err.Error(), "gone-1") || !strings.Contains(f.Evidence[2].Text, "gone-2") || !strings.Contains(f.Evidence[3].Text, "gone-3") {
-			t.Fatalf("%+v", f)
-		}
-	}
-	if _, err := c.FetchAll(t.Context(), named("gone-1", "down")); cause.Of(err).Cause != cause.MirrorUnreachable {
-		t.Errorf("of a mirror that is half down: %v", err)
-	}
-	if paths, err := c.FetchAll(t.Context(), named("here", "there")); err != nil || len(paths) != 2 || paths[0] == "" {
-		t.Errorf("%q, %v", paths, err)
-	}
-}
-
 // TestRetryAfter: a server that asks for a pause gets it, and not more than a minute of it.
 func TestRetryAfter(t *testing.T) {
 	for header, want := range map[string]time.Duration{

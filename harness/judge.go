@@ -97,7 +97,7 @@ func where(fields map[string]string) {
 var containerField = map[string]string{agent.Native: "container.id", agent.Falco: "container.id", agent.Sysdig: "thread.cgroups"}
 
 // inContainer matches the cgroups that engines make, as the macro container of scenarios/rules/sysdig.yaml does.
-var inContainer = regexp.MustCompile(`/docker[/-]|/kubepods|/cri-containerd-|/crio-|/libpod`)
+var inContainer = regexp.MustCompile(`/docker[/-]|/kubepods|/cri-containerd-|/crio-|/libpod|/default/|/nerdctl-`)
 
 // call is a call of the agent, within a limit.
 type call func(limit time.Duration, f func(context.Context) error) error

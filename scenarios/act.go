@@ -23,9 +23,10 @@ const maxDeed = 1 << 20
 
 // Deed is what an acting process is to do.
 type Deed struct {
-	ID      string  `json:"id"` // must equal $MEWS_ID of the acting process
-	Context Context `json:"context"`
-	Steps   []Step  `json:"steps"`
+	ID        string  `json:"id"` // must equal $MEWS_ID of the acting process
+	Context   Context `json:"context"`
+	Container Setup   `json:"container,omitzero"`
+	Steps     []Step  `json:"steps"`
 }
 
 // Result is what the acting process did. Steps after one that failed are not tried, and not listed.
@@ -62,7 +63,7 @@ func (r Result) Err() error {
 // writes a [Result] as JSON to w. The error is for a deed that could not be read or a result that could not be
 // written; a step that failed is in the Result.
 func Act(ctx context.Context, r io.Reader, w io.Writer) error {
-	d, err := readDeed(r)
+	d, err := ReadDeed(r)
 	if err != nil {
 		return fmt.Errorf("the deed cannot be read: %w", err)
 	}
@@ -80,7 +81,8 @@ func Act(ctx context.Context, r io.Reader, w io.Writer) error {
 	return json.NewEncoder(w).Encode(res)
 }
 
-func readDeed(r io.Reader) (Deed, error) {
+// ReadDeed reads a deed and refuses one that is not sound.
+func ReadDeed(r io.Reader) (Deed, error) {
 	var d Deed
 	data, err := io.ReadAll(io.LimitReader(r, maxDeed+1))
 	if err != nil {
@@ -95,7 +97,7 @@ func readDeed(r io.Reader) (Deed, error) {
 	if !idForm.MatchString(d.ID) {
 		return d, fmt.Errorf("the id %q is not 12 to 32 hexadecimal digits", d.ID)
 	}
-	return d, nil
+	return d, d.Container.check()
 }
 
 func do(ctx context.Context, a Action) StepResult {

@@ -239,7 +239,7 @@ func FuzzReadDeed(f *testing.F) {
 	f.Add([]byte(`{"id":"aaaaaaaaaaaa","context":"host","steps":[{"open":{"syscall":"openat2","path":"/x","flags":["O_RDONLY"]}}]}`))
 	f.Add([]byte(`{"id":"aaaaaaaaaaaa","context":"host","steps":[{"memfd-exec":{"src":"/x","run":"memfd","args":["y"]}},{"open":{"syscall":"open","path":"/x/../y","traverse":true}}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d, err := readDeed(bytes.NewReader(data))
+		d, err := ReadDeed(bytes.NewReader(data))
 		if err != nil {
 			return
 		}
@@ -247,7 +247,7 @@ func FuzzReadDeed(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if e, err := readDeed(bytes.NewReader(again)); err != nil || !reflect.DeepEqual(d, e) {
+		if e, err := ReadDeed(bytes.NewReader(again)); err != nil || !reflect.DeepEqual(d, e) {
 			t.Errorf("%s reads back as %+v, %v", again, e, err)
 		}
 	})

@@ -24,6 +24,7 @@ type document struct {
 	Owner       string                 `yaml:"owner"`
 	MITRE       []string               `yaml:"mitre"`
 	Context     strictyaml.Str         `yaml:"context,required"`
+	Container   *setupForm             `yaml:"container"`
 	Needs       Needs                  `yaml:"needs"`
 	Vars        strictyaml.Map[string] `yaml:"vars"`
 	Attack      []stepForm             `yaml:"attack"`
@@ -65,6 +66,13 @@ func Parse(file string, data []byte) (Scenario, error) {
 	if s.Context != Host && s.Context != Container {
 		known := []string{string(Host), string(Container)}
 		errs = append(errs, d.Context.Errorf("unknown context %q%s (known: %s)", s.Context, nearest.Hint(d.Context.V, known), strings.Join(known, ", ")))
+	}
+	if d.Container != nil {
+		setup, wrong := d.Container.setup()
+		s.Container = setup
+		if errs = append(errs, wrong...); s.Context == Host {
+			errs = append(errs, d.Context.Errorf("the scenario says how its container is made, and its context is host"))
+		}
 	}
 	for _, e := range d.Vars {
 		if s.Vars[e.Key.V] = e.Value; e.Key.V == "id" {

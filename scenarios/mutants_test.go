@@ -83,7 +83,9 @@ func (w *world) exec(exe string, args []string, parent, parentLine string, above
 	f["evt.type"] = rules.StringValue("execve")
 	f["proc.pexe"], f["proc.pcmdline"] = rules.StringValue(parent), rules.StringValue(parentLine)
 	origin, copied := w.origin[exe]
-	f["proc.is_exe_upper_layer"] = rules.BoolValue(copied && w.deed.Context == Container)
+	off := func(dir string) bool { return strings.HasPrefix(exe, dir+"/") } // what is mounted is of no layer
+	overlay := w.deed.Context == Container && !slices.ContainsFunc(slices.Concat(w.deed.Container.Tmpfs, w.deed.Container.Binds), off)
+	f["proc.is_exe_upper_layer"] = rules.BoolValue(copied && overlay)
 	if path.Base(origin) == "timeout" { // whatever its name is, it starts its arguments as a child
 		w.exec(args[1], args[2:], path.Base(exe), f["proc.cmdline"].Str, ancestors)
 	}

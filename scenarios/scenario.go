@@ -33,6 +33,7 @@ type Scenario struct {
 	Owner       string
 	MITRE       []string // technique ids
 	Context     Context
+	Container   Setup // of its container, where its context is one
 	Needs       Needs
 	Vars        map[string]string // ${name} in steps and expected fields; ${id} is there always
 	Attack      []Step
@@ -74,7 +75,7 @@ func (s Scenario) deed(steps []Step, id string, vars map[string]string) (Deed, e
 	if err != nil {
 		return Deed{}, err
 	}
-	d := Deed{ID: id, Context: s.Context}
+	d := Deed{ID: id, Context: s.Context, Container: s.Container}
 	for i, st := range steps {
 		a, err := st.action.fill(sub)
 		if err != nil {

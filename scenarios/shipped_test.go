@@ -115,7 +115,7 @@ func TestExpandedConditions(t *testing.T) {
 		{"native", "Drop and execute new binary in container",
 			`evt.type in (execve, execveat) and container.id != host and proc.is_exe_upper_layer = true and not evt.num = 0 and not evt.num = 0`},
 		{"sysdig", "Drop and execute new binary in container",
-			`evt.type in (execve, execveat) and (thread.cgroups contains /docker/ or thread.cgroups contains /docker- or thread.cgroups contains /kubepods or thread.cgroups contains /cri-containerd- or thread.cgroups contains /crio- or thread.cgroups contains /libpod) and proc.is_exe_upper_layer = true and not evt.num = 0 and not evt.num = 0`},
+			`evt.type in (execve, execveat) and (thread.cgroups contains /docker/ or thread.cgroups contains /docker- or thread.cgroups contains /kubepods or thread.cgroups contains /cri-containerd- or thread.cgroups contains /crio- or thread.cgroups contains /libpod or thread.cgroups contains /default/ or thread.cgroups contains /nerdctl-) and proc.is_exe_upper_layer = true and not evt.num = 0 and not evt.num = 0`},
 	} {
 		r, err := shipped(t, c.consumer).Rule(c.rule)
 		if err != nil {
@@ -180,6 +180,7 @@ func TestDropAndExecuteRule(t *testing.T) {
 	for _, cgroup := range []string{
 		"pids=/system.slice/docker-0123456789abcdef.scope", "pids=/kubepods/burstable/pod1/0123", "pids=/kubepods.slice/a/cri-containerd-01.scope",
 		"pids=/kubepods.slice/a/crio-01.scope", "pids=/libpod_parent/libpod-01", "pids=/machine.slice/libpod-01.scope",
+		"pids=/default/0123", "pids=/system.slice/nerdctl-01.scope",
 	} {
 		if !program(t, "sysdig", "Drop and execute new binary in container").Match(dropped.with("thread.cgroups", rules.StringValue(cgroup))) {
 			t.Errorf("%s is not taken for a container", cgroup)
@@ -235,7 +236,10 @@ func TestBuiltin(t *testing.T) {
 		names = append(names, s.Name)
 	}
 	want := []string{
-		"clear-log", "directory-traversal", "drop-and-execute", "execute-from-dev-shm", "find-aws-credentials",
+		"clear-log", "directory-traversal", "drop-and-execute",
+		"drop-and-execute-bind-mount", "drop-and-execute-containerd", "drop-and-execute-crio", "drop-and-execute-docker-systemd",
+		"drop-and-execute-kubernetes", "drop-and-execute-kubernetes-systemd", "drop-and-execute-metacopy", "drop-and-execute-podman",
+		"drop-and-execute-privileged", "drop-and-execute-tmpfs", "drop-and-execute-userns", "execute-from-dev-shm", "find-aws-credentials",
 		"memfd-execute", "openat2-clear-log", "openat2-directory-traversal", "openat2-read-sensitive",
 		"read-sensitive", "remove-bulk-data", "run-shell-untrusted", "search-private-keys",
 	}

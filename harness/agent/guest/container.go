@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,10 +13,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/results/cause"
+	"github.com/mews-farm/mews/scenarios"
 )
 
 // containerAgent is where this binary is in a container: a file of a tmpfs, so that executing it is not
@@ -25,9 +29,13 @@ const containerAgent = "/.mews/agent"
 // container is one OCI container of the image on the container disk: overlayfs as its root, as every container
 // engine makes it, its upper layer on a tmpfs.
 type container struct {
-	id     string // 64 hexadecimal digits, as Docker names containers
+	id     string // 64 hexadecimal digits, as engines name containers
 	bundle string
+	setup  scenarios.Setup
 }
+
+// bind is the host's directory of its i-th bind mount.
+func (c *container) bind(i int) string { return filepath.Join(c.bundle, "bind"+strconv.Itoa(i)) }
 
 // actInContainer does a deed as the init of a container of its own, and leaves nothing of it.
 func (a *Agent) actInContainer(ctx context.Context, id string, request []byte) (result []byte, err error) {
@@ -35,8 +43,12 @@ func (a *Agent) actInContainer(ctx context.Context, id string, request []byte) (
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "the deed wants a container, but there is no image: %w", statErr).
 			Advise("the machine needs a disk with the serial number %s", "container")
 	}
+	deed, err := scenarios.ReadDeed(bytes.NewReader(request))
+	if err != nil {
+		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "the deed cannot be read: %w", err)
+	}
 	sum := sha256.Sum256([]byte(id))
-	c := &container{id: hex.EncodeToString(sum[:]), bundle: filepath.Join(a.State, "bundle-"+id)}
+	c := &container{id: hex.EncodeToString(sum[:]), bundle: filepath.Join(a.State, "bundle-"+id), setup: deed.Container}
 	defer func() { err = errors.Join(err, c.remove()) }()
 	if err := c.prepare(id); err != nil {
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "prepare a container: %w", err)
@@ -53,10 +65,22 @@ func (c *container) prepare(deed string) error {
 	if err := mkdirs(upper, work, root); err != nil {
 		return err
 	}
-	if err := mount("overlay", root, "overlay", 0, "lowerdir="+imageDir+",upperdir="+upper+",workdir="+work); err != nil {
+	if c.setup.UserNamespace {
+		// As userns-remap does: the container's root owns its root directory.
+		if err := os.Chown(upper, mappedRoot, mappedRoot); err != nil {
+			return err
+		}
+	}
+	options := append([]string{"lowerdir=" + imageDir, "upperdir=" + upper, "workdir=" + work}, c.setup.Overlay...)
+	if err := mount("overlay", root, "overlay", 0, strings.Join(options, ",")); err != nil {
 		return err
 	}
-	config, err := json.Marshal(containerSpec(c.id, deed))
+	for i := range c.setup.Binds {
+		if err := errors.Join(os.Mkdir(c.bind(i), 0o777), os.Chmod(c.bind(i), 0o777|fs.ModeSticky)); err != nil {
+			return err
+		}
+	}
+	config, err := json.Marshal(c.spec(deed))
 	if err != nil {
 		return err
 	}
@@ -81,8 +105,5 @@ func (c *container) remove() error {
 	if err := os.Remove(c.bundle); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		errs = append(errs, ours("remove a container's bundle", err))
 	}
-	if err := os.Remove(filepath.Join(cgroupRoot, dockerParent, c.id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, ours("remove a container's cgroup", err))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, removeCgroup(cgroupRoot, cgroupPath(c.setup, c.id)))...)
 }

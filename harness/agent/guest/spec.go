@@ -6,55 +6,139 @@ import (
 	"path/filepath"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/scenarios"
 )
 
-// dockerParent is the cgroup of all of Docker's containers with its cgroupfs driver. Consumers recognise a
-// container by such paths (libsinsp, container_engine/docker: "/docker/<64 hex>").
-const dockerParent = "docker"
+// mappedRoot is whom a container's root is on the host in a user namespace: as Docker's userns-remap has it where
+// /etc/subuid begins at its usual 100000.
+const (
+	mappedRoot  = 100000
+	mappedCount = 65536
+)
 
-// containerSpec is what Docker would hand to runc for a container with no options, but for the seccomp filter
-// (a deed's system calls must reach the driver) and the agent's binary.
-func containerSpec(id, deed string) *specs.Spec {
-	capabilities := []string{
-		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID",
-		"CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+// spec is what the engine would hand to runc for a container, but for the seccomp filter (a deed's system calls must
+// reach the driver) and the agent's binary.
+func (c *container) spec(deed string) *specs.Spec {
+	capabilities := dockerCapabilities
+	if c.setup.Privileged {
+		capabilities = allCapabilities()
 	}
-	return &specs.Spec{
+	s := &specs.Spec{
 		Version:  "1.0.2", // the oldest runc that is used here, bookworm's 1.1.5, knows this one
-		Hostname: id[:12],
+		Hostname: c.id[:12],
 		Root:     &specs.Root{Path: "rootfs"},
 		Process: &specs.Process{
 			Args: []string{containerAgent, "act"},
 			Cwd:  "/",
-			Env:  []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + id[:12], "HOME=/root", scenarios.EnvID + "=" + deed},
+			Env:  []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=" + c.id[:12], "HOME=/root", scenarios.EnvID + "=" + deed},
 			Capabilities: &specs.LinuxCapabilities{
 				Bounding: capabilities, Effective: capabilities, Permitted: capabilities,
 			},
 			OOMScoreAdj: new(int),
 		},
-		Mounts: []specs.Mount{
-			{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
-			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
-			{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
-			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
-			{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"}},
-			{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
-			{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=67108864"}},
-			{Destination: containerAgent, Type: "bind", Source: selfPath, Options: []string{"rbind", "ro", "rprivate"}},
-		},
+		Mounts: c.mounts(),
 		Linux: &specs.Linux{
-			CgroupsPath: filepath.Join("/", dockerParent, id),
+			CgroupsPath: cgroupPath(c.setup, c.id),
 			Namespaces: []specs.LinuxNamespace{
 				{Type: specs.MountNamespace}, {Type: specs.NetworkNamespace}, {Type: specs.UTSNamespace},
 				{Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.CgroupNamespace},
 			},
-			MaskedPaths: []string{
-				"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-				"/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
-			},
-			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
 		},
 	}
+	if c.setup.Engine == scenarios.Podman {
+		s.Process.Env = append(s.Process.Env, "container=podman")
+	}
+	if c.setup.UserNamespace {
+		ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: mappedRoot, Size: mappedCount}}
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+		s.Linux.UIDMappings, s.Linux.GIDMappings = ids, ids
+	}
+	if c.setup.Privileged {
+		s.Linux.Resources = &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}}
+		s.Linux.Devices = hostDevices("/dev")
+		return s
+	}
+	s.Linux.Resources = &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}}
+	s.Linux.MaskedPaths = []string{
+		"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+		"/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+	}
+	s.Linux.ReadonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+	return s
+}
+
+func (c *container) mounts() []specs.Mount {
+	access := "ro"
+	if c.setup.Privileged {
+		access = "rw"
+	}
+	out := []specs.Mount{
+		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
+		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
+		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", access}},
+		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{access, "nosuid", "noexec", "nodev"}},
+		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=67108864"}},
+		{Destination: containerAgent, Type: "bind", Source: selfPath, Options: []string{"rbind", "ro", "rprivate"}},
+	}
+	for _, dir := range c.setup.Tmpfs {
+		out = append(out, specs.Mount{Destination: dir, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777", "size=64m"}})
+	}
+	for i, dir := range c.setup.Binds {
+		out = append(out, specs.Mount{Destination: dir, Type: "bind", Source: c.bind(i), Options: []string{"rbind", "rprivate"}})
+	}
+	return out
+}
+
+// dockerCapabilities are what Docker leaves to a container that is given no options.
+var dockerCapabilities = []string{
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID",
+	"CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+}
+
+// capabilityNames are by number (include/uapi/linux/capability.h).
+var capabilityNames = []string{
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
+	"CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW",
+	"CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT",
+	"CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD",
+	"CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG",
+	"CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+}
+
+// allCapabilities are those that this kernel knows: it answers EINVAL for any other.
+func allCapabilities() []string {
+	known := 0
+	for known < len(capabilityNames) {
+		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(known), 0, 0, 0); err != nil {
+			break
+		}
+		known++
+	}
+	return capabilityNames[:known]
+}
+
+// hostDevices are the device nodes right below dir, as Docker gives them to a privileged container. What runc makes
+// by itself (null, zero, tty, ...) is among them, which it allows; what is no device of its own, console and ptmx, is not.
+func hostDevices(dir string) []specs.LinuxDevice {
+	nodes, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		return nil // the pattern is sound
+	}
+	var out []specs.LinuxDevice
+	for _, path := range nodes {
+		var st unix.Stat_t
+		if base := filepath.Base(path); base == "console" || base == "ptmx" || unix.Lstat(path, &st) != nil {
+			continue
+		}
+		kind := map[uint32]string{unix.S_IFCHR: "c", unix.S_IFBLK: "b"}[st.Mode&unix.S_IFMT]
+		if kind == "" {
+			continue
+		}
+		out = append(out, specs.LinuxDevice{Path: path, Type: kind, Major: int64(unix.Major(st.Rdev)), Minor: int64(unix.Minor(st.Rdev)), UID: &st.Uid, GID: &st.Gid})
+	}
+	return out
 }

@@ -4,6 +4,7 @@ package results
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mews-farm/mews/results/cause"
@@ -20,19 +21,29 @@ const (
 func (e Expect) Check() error {
 	switch e.State {
 	case cause.Pass:
-		if e.Cause != "" {
-			return fmt.Errorf("a pass is expected with cause %s: a pass has none", e.Cause)
+		if e.Cause != "" || e.Evidence != "" {
+			return fmt.Errorf("a pass is expected with cause %s%s: a pass has none", e.Cause, e.Evidence)
 		}
 		return nil
 	case cause.Fail, cause.Unsupported:
 		return nil
+	case cause.Error:
+		// Of a tool chain it is a verdict too, when it is proven: the wrong compiler was found to be that. Any other error
+		// is the want of a verdict.
+		if e.Cause == cause.ToolchainMismatch && e.Evidence != "" {
+			return nil
+		}
+		return fmt.Errorf("state %q cannot be expected but with cause %s and its evidence: an error is no verdict", e.State, cause.ToolchainMismatch)
 	}
 	return fmt.Errorf("state %q cannot be expected: only pass, fail and unsupported are verdicts", e.State)
 }
 
 // Met says whether f is what was expected.
 func (e Expect) Met(f cause.Finding) bool {
-	return f.State == e.State && (e.Cause == "" || f.Cause == e.Cause)
+	if f.State != e.State || e.Cause != "" && f.Cause != e.Cause || f.State == cause.Error && f.Fault != cause.FaultToolchain {
+		return false
+	}
+	return e.Evidence == "" || slices.ContainsFunc(f.Evidence, func(l cause.Evidence) bool { return strings.Contains(l.String(), e.Evidence) })
 }
 
 // FellShort says whether the settled cell is a fail that was not expected, or a verdict that was not the
@@ -43,6 +54,9 @@ func (c Cell) FellShort() bool {
 		return c.Expect != nil && !c.Expect.Met(c.Finding)
 	case cause.Fail:
 		return c.Expect == nil || !c.Expect.Met(c.Finding)
+	case cause.Error:
+		// The same cause by other evidence is a verdict, and not the one that was foreseen.
+		return c.Expect != nil && c.Expect.State == cause.Error && c.Cause == c.Expect.Cause && !c.Expect.Met(c.Finding)
 	}
 	return false
 }
@@ -61,7 +75,7 @@ func ExitCode(r Run) int {
 		if c.FellShort() {
 			return ExitFellShort
 		}
-		if c.State == cause.Error || c.State == cause.Missing {
+		if c.State == cause.Missing || c.State == cause.Error && (c.Expect == nil || !c.Expect.Met(c.Finding)) {
 			code = ExitLacking
 		}
 	}

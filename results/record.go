@@ -87,10 +87,12 @@ type Declared struct {
 	Scenarios []string `json:"scenarios"`
 }
 
-// Expect is the verdict that the matrix foresees for a cell: pass, fail or unsupported.
+// Expect is the verdict that the matrix foresees for a cell: pass, fail or unsupported, or the error of a tool chain that
+// is known to be the wrong one.
 type Expect struct {
-	State cause.State `json:"state"`
-	Cause cause.Cause `json:"cause,omitempty"` // empty: any
+	State    cause.State `json:"state"`
+	Cause    cause.Cause `json:"cause,omitempty"`    // empty: any
+	Evidence string      `json:"evidence,omitempty"` // what a line of the evidence must hold; empty: any
 }
 
 // Kernel identifies one bootable kernel build.

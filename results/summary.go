@@ -111,6 +111,9 @@ func expectation(c Cell) string {
 	if c.Expect.Cause != "" {
 		s += " " + string(c.Expect.Cause)
 	}
+	if c.Expect.Evidence != "" {
+		s += fmt.Sprintf(", by %q", c.Expect.Evidence)
+	}
 	if c.Expect.Met(c.Finding) {
 		return s + ", as it came"
 	}

@@ -109,6 +109,15 @@ func TestExitCode(t *testing.T) {
 		c.Expect = &Expect{State: s, Cause: code}
 		return c
 	}
+	mismatch := sampleCell("6.1", "error")
+	mismatch.Stages, mismatch.Scenarios = []Stage{failing(StageBuild, finding(cause.Error, cause.ToolchainMismatch, cause.FaultToolchain, "asm inline: not kept by clang-9"))}, nil
+	by := func(c Cell, s cause.State, code cause.Cause, evidence string) Cell {
+		c.Expect = &Expect{State: s, Cause: code, Evidence: evidence}
+		return c
+	}
+	foreseen := func(c Cell, evidence string) Cell { return by(c, cause.Error, cause.ToolchainMismatch, evidence) }
+	blamed := mismatch // no tool chain's
+	blamed.Stages = []Stage{failing(StageBuild, finding(cause.Error, cause.ToolchainMismatch, cause.FaultHarness, "asm inline: not kept by clang-9"))}
 	tests := []struct {
 		name  string
 		cells []Cell
@@ -126,6 +135,15 @@ func TestExitCode(t *testing.T) {
 		{"another fail than expected", []Cell{expecting(fail, cause.Fail, cause.VermagicMismatch)}, ExitFellShort},
 		{"a pass where a fail was expected", []Cell{expecting(pass, cause.Fail, "")}, ExitFellShort},
 		{"unsupported where a pass was expected", []Cell{expecting(cos, cause.Pass, "")}, ExitFellShort},
+		{"the wrong compiler, found to be that", []Cell{foreseen(mismatch, "asm inline")}, ExitExpected},
+		{"the wrong compiler, by other evidence", []Cell{foreseen(mismatch, "counted_by")}, ExitFellShort},
+		{"a pass where the wrong compiler was expected", []Cell{foreseen(pass, "asm inline")}, ExitFellShort},
+		{"no verdict where the wrong compiler was expected", []Cell{foreseen(infra, "asm inline")}, ExitLacking},
+		{"the wrong compiler beside a verdict that is lacking", []Cell{foreseen(mismatch, "asm inline"), infra}, ExitLacking},
+		{"the wrong compiler where it was not expected", []Cell{mismatch}, ExitLacking},
+		{"the wrong compiler, of another's fault", []Cell{foreseen(blamed, "asm inline")}, ExitFellShort},
+		{"a fail by the evidence that was foreseen", []Cell{by(fail, cause.Fail, "", fail.Stages[0].Evidence[0].Text)}, ExitExpected},
+		{"a fail by other evidence", []Cell{by(fail, cause.Fail, "", "nothing like it")}, ExitFellShort},
 		{"no verdict where a pass was expected", []Cell{expecting(gone, cause.Pass, "")}, ExitLacking},
 		{"no verdict where a fail was expected", []Cell{expecting(infra, cause.Fail, "")}, ExitLacking},
 	}
@@ -134,7 +152,8 @@ func TestExitCode(t *testing.T) {
 			t.Errorf("%s: exit %d, want %d", tt.name, got, tt.want)
 		}
 	}
-	for _, e := range []Expect{{State: cause.Error}, {State: cause.Missing}, {State: cause.Skipped}, {}, {State: cause.Pass, Cause: cause.NoEvents}} {
+	for _, e := range []Expect{{State: cause.Error}, {State: cause.Missing}, {State: cause.Skipped}, {}, {State: cause.Pass, Cause: cause.NoEvents},
+		{State: cause.Error, Cause: cause.AgentLost, Evidence: "x"}, {State: cause.Error, Cause: cause.ToolchainMismatch}, {State: cause.Pass, Evidence: "x"}} {
 		if e.Check() == nil {
 			t.Errorf("expectation %+v was accepted", e)
 		}

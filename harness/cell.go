@@ -25,6 +25,12 @@ import (
 
 // Stages lists what a cell goes through, in order.
 func (c *Cell) Stages() []string {
+	switch {
+	case c.Log != nil:
+		return []string{results.StageBuild}
+	case c.Driver.Until.V == matrix.UntilBuild:
+		return []string{results.StageResolve, results.StageBuild, results.StageInspect}
+	}
 	all := []string{results.StageResolve, results.StageBuild, results.StageInspect, results.StageBoot, results.StageLoad}
 	if c.Driver.Until.V != matrix.UntilLoad {
 		all = append(all, results.StageEvents, results.StageScenarios)
@@ -124,8 +130,13 @@ func (c *cellRun) stage(ctx context.Context, name string, do func() (note string
 // run takes the cell as far as it goes. The verdict is in the record; the error is only of a record that could
 // not be written.
 func (c *cellRun) run(ctx context.Context) error {
-	err := c.prepare(ctx)
-	if err == nil {
+	var err error
+	if c.Log != nil {
+		err = c.readLog(ctx)
+	} else {
+		err = c.prepare(ctx)
+	}
+	if err == nil && c.Lane() == LaneBoot {
 		err = c.fly(ctx)
 		if suspicious(err) && ctx.Err() == nil {
 			err = c.again(ctx)
@@ -154,7 +165,9 @@ func (c *cellRun) prepare(ctx context.Context) error {
 		if c.files, err = c.parts.Kernel(ctx, c.Resolved); err != nil {
 			return "", err
 		}
-		c.disks, err = c.parts.Disks(ctx, c.Cell)
+		if c.Lane() == LaneBoot {
+			c.disks, err = c.parts.Disks(ctx, c.Cell)
+		}
 		return fmt.Sprintf("%s %s of %s", c.Resolved.Image[0].Name, c.Resolved.PackageVersion, c.Resolved.Suite), err
 	})
 	if err != nil {

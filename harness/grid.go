@@ -52,6 +52,7 @@ func Targets(ctx context.Context, m *matrix.Matrix, sel Selection, r Resolver) (
 }
 
 // Drivers finds the drivers of a grid. One that mews carries is none of a grid's: there is nothing to build of it for a kernel.
+// Nor is one that only a compiler of its own makes another: of a grid the command line says with which it is built.
 func Drivers(m *matrix.Matrix, sel Selection) ([]matrix.Driver, error) {
 	for _, g := range sel.Drivers {
 		if _, err := path.Match(g, ""); err != nil {
@@ -63,7 +64,7 @@ func Drivers(m *matrix.Matrix, sel Selection) ([]matrix.Driver, error) {
 		return nil, err
 	}
 	drivers, err := pickDrivers(m, prof, sel.Drivers)
-	return slices.DeleteFunc(drivers, func(d matrix.Driver) bool { return d.Source.Builtin.V != "" }), err
+	return slices.DeleteFunc(drivers, func(d matrix.Driver) bool { return d.Source.Builtin.V != "" || d.Compiler.V != "" }), err
 }
 
 // gridProfile is the profile that sel names, or one of all that the matrix has.

@@ -47,6 +47,7 @@ type Cell struct {
 	Err       error                 // why the kernel could not be resolved; carries a finding
 	Expect    *results.Expect       // what the profile foresees; nil: a pass
 	Allow     []splat.Allowance     // complaints of the kernel that are excused
+	Log       *matrix.Log           // of a build elsewhere, which is all that there is of this cell; else nil
 }
 
 // Label is how people name the cell.
@@ -143,6 +144,9 @@ func MakePlan(ctx context.Context, m *matrix.Matrix, sel Selection, cat *scenari
 		return nil, err
 	}
 	for _, selector := range unmatched(sel.Kernels, entries) {
+		if slices.ContainsFunc(prof.Logs, func(l matrix.Log) bool { return selected([]string{selector}, matrix.Kernel{}, builtFor(l)) }) {
+			continue
+		}
 		if prof.Name == selection {
 			f := found{entry: matrix.Kernel{Name: selector}}
 			f.kernels, f.err = r.Named(ctx, selector)
@@ -178,6 +182,7 @@ func MakePlan(ctx context.Context, m *matrix.Matrix, sel Selection, cat *scenari
 			}
 		}
 	}
+	plan.addLogs(prof, sel)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -216,7 +221,7 @@ func profile(m *matrix.Matrix, sel Selection) (matrix.Profile, error) {
 		p.Kernels = append(p.Kernels, e.Key)
 	}
 	for _, e := range m.Drivers {
-		if e.Value.Consumer.V != "" { // else it is built only
+		if e.Value.Runs() { // else it is built only
 			p.Drivers = append(p.Drivers, e.Key)
 		}
 	}
@@ -241,6 +246,9 @@ func pickDrivers(m *matrix.Matrix, prof matrix.Profile, globs []string) ([]matri
 		if d, _ := m.Drivers.Get(s.V); matches(globs, s.V) {
 			out = append(out, d)
 		}
+	}
+	for _, l := range prof.Logs {
+		names = append(names, l.Name.V)
 	}
 	return out, idle("driver", globs, names, prof)
 }
@@ -338,7 +346,7 @@ type crew = Cell
 // muster finds a driver's source and compiles the rules for its consumer. A source or a consumer that cannot be had is the
 // error of its cells; rules that cannot be read are the matrix's.
 func muster(ctx context.Context, m *matrix.Matrix, d matrix.Driver, scens []scenarios.Scenario, r Resolver) (crew, error) {
-	if d.Until.V == matrix.UntilLoad {
+	if d.Until.V != "" {
 		scens = nil
 	}
 	w := crew{Driver: d, Scenarios: scens}

@@ -78,7 +78,7 @@ func shippedMatrix(t *testing.T) (*matrix.Matrix, *scenarios.Catalog) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	voc := matrix.Vocabulary{RuleOverlays: scenarios.RuleOverlays(), Builtins: []string{"modern", "modern-bad-upper", "modern-bad-openhow", "ptrace", matrix.Embedded}}
+	voc := matrix.Vocabulary{RuleOverlays: scenarios.RuleOverlays(), Compilers: []string{"gcc-10", "clang-9"}, Builtins: []string{"modern", "modern-bad-upper", "modern-bad-openhow", "ptrace", matrix.Embedded}}
 	for _, s := range cat.All() {
 		voc.Scenarios = append(voc.Scenarios, s.Name)
 	}

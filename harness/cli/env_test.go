@@ -19,7 +19,8 @@ func TestOpenWarnsOfWhatExpired(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.ReplaceAll(string(shipped), "testdata/btf", filepath.Join(root, "testdata/btf")) + `allow_splats:
+	rooted := strings.NewReplacer(": testdata/btf", ": "+filepath.Join(root, "testdata/btf"), ": builders/", ": "+filepath.Join(root, "builders")+"/")
+	text := rooted.Replace(string(shipped)) + `allow_splats:
   - {match: "^WARNING: of old", reason: known, until: 2001-01-01}
   - {match: "^WARNING: for long", reason: known, until: 9999-01-01}
 `

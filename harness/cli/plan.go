@@ -119,7 +119,7 @@ func declare(p *harness.Plan) []results.Cell {
 			ID:       c.ID,
 			Kernel:   results.Kernel{Distro: c.Kernel.Distro.V, Release: c.Kernel.Name},
 			Driver:   results.Driver{Name: c.Driver.Name, Variant: c.Driver.Variant.V, Version: c.Version, Consumer: c.Driver.Consumer.V},
-			Lane:     "boot",
+			Lane:     c.Lane(),
 			Declared: results.Declared{Stages: c.Stages()},
 			Expect:   c.Expect,
 		}

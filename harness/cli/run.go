@@ -158,7 +158,7 @@ func runDir(o runOptions, plan *harness.Plan, run results.Run) (*rundir.Dir, []*
 // accelerator probes with the first kernel that can be had. Where none can, nothing will boot either.
 func accelerator(ctx context.Context, shop *parts.Workshop, p *harness.Plan) (qemu.Accel, error) {
 	for _, c := range p.Cells {
-		if c.Err != nil {
+		if c.Err != nil || c.Lane() != harness.LaneBoot {
 			continue
 		}
 		files, err := shop.Kernel(ctx, c.Resolved)
@@ -170,7 +170,7 @@ func accelerator(ctx context.Context, shop *parts.Workshop, p *harness.Plan) (qe
 	if err := context.Cause(ctx); err != nil {
 		return qemu.Accel{}, err
 	}
-	return qemu.Accel{Reason: "KVM not tried: no kernel could be had to try it with"}, nil
+	return qemu.Accel{Reason: "KVM not tried: no kernel was to be booted that could be had"}, nil
 }
 
 func osName() string {

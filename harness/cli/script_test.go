@@ -53,6 +53,7 @@ func TestScripts(t *testing.T) {
 			return errors.Join(
 				os.WriteFile(filepath.Join(e.WorkDir, "shipped.yaml"), text, 0o644),
 				os.Symlink(filepath.Join(filepath.Dir(matrix), "testdata"), filepath.Join(e.WorkDir, "testdata")), // which the matrix names files of
+				os.Symlink(filepath.Join(filepath.Dir(matrix), "builders"), filepath.Join(e.WorkDir, "builders")),
 				os.WriteFile(filepath.Join(bin, "mews-agent"), nil, 0o755),
 			)
 		},

@@ -17,13 +17,21 @@ type Expectation struct {
 	Kernel Str `yaml:"kernel"` // an entry of kernels; none: every kernel of the profile
 	State  Str `yaml:"state,required"`
 	Cause  Str `yaml:"cause"` // none: any
+	// Evidence is what a line of the evidence must hold; none: any.
+	Evidence Str `yaml:"evidence"`
+}
+
+// verdict is the expectation as a record has it.
+func (e Expectation) verdict() results.Expect {
+	return results.Expect{State: cause.State(e.State.V), Cause: cause.Cause(e.Cause.V), Evidence: e.Evidence.V}
 }
 
 // Expected is what the profile foresees for a cell, or nil.
 func (p Profile) Expected(kernel, driver string) *results.Expect {
 	for _, e := range p.Expect {
 		if e.Driver.V == driver && (e.Kernel.V == "" || e.Kernel.V == kernel) {
-			return &results.Expect{State: cause.State(e.State.V), Cause: cause.Cause(e.Cause.V)}
+			v := e.verdict()
+			return &v
 		}
 	}
 	return nil
@@ -36,7 +44,7 @@ func (c *checker) expectations(p Profile) {
 		if e.Kernel.V != "" {
 			c.oneOf("kernel of this profile", e.Kernel, Values(p.Kernels))
 		}
-		if err := (results.Expect{State: cause.State(e.State.V), Cause: cause.Cause(e.Cause.V)}).Check(); err != nil {
+		if err := e.verdict().Check(); err != nil {
 			c.errorf(e.State, "%v", err)
 		}
 		if e.Cause.V != "" {
@@ -58,6 +66,12 @@ func causes() []string {
 	return out
 }
 
+// UntilBuild ends a cell when its driver is built, or is not. It needs no guest, and no consumer.
+const UntilBuild = results.StageBuild
+
+// Runs reports whether a cell of this driver can be judged: by a consumer, or by its build alone.
+func (d Driver) Runs() bool { return d.Consumer.V != "" || d.Until.V == UntilBuild }
+
 // UntilLoad ends a cell when its driver was loaded and unloaded again. What a probe that is relocated against the types of
 // another kernel tells is of no meaning; that the verifier takes it is.
 const UntilLoad = results.StageLoad
@@ -74,6 +88,12 @@ func (m *Matrix) locate(dir string) {
 	}
 	for i := range m.Drivers {
 		beside(&m.Drivers[i].Value.BTF)
+	}
+	for i := range m.Profiles {
+		logs := m.Profiles[i].Value.Logs
+		for j := range logs {
+			beside(&logs[j].File)
+		}
 	}
 	for i := range m.Consumers {
 		files := m.Consumers[i].Value.Files

@@ -76,7 +76,9 @@ type Driver struct {
 	Params   []Str  `yaml:"params"`   // of a kernel module, each name=value
 	Name     string // the key
 	BTF      Str    `yaml:"btf_override"` // as of a kernel; that of the driver counts where both have one
-	Until    Str    `yaml:"until"`        // the last stage before unload: load; none: all of them
+	Until    Str    `yaml:"until"`        // the last stage: build, or before unload, load; none: all of them
+	Compiler Str    `yaml:"compiler"`     // to build with, such as clang-9; none: the kernel's own
+	Force    bool   `yaml:"force"`        // build although that compiler broke a promise of the kernel's configuration
 }
 
 // Source is either a package of a suite or a driver that mews carries.
@@ -94,6 +96,7 @@ type Profile struct {
 	Scenarios   []Str         `yaml:"scenarios,required"`
 	Image       Str           `yaml:"image,required"`
 	Expect      []Expectation `yaml:"expect"` // what else than pass is foreseen
+	Logs        []Log         `yaml:"logs"`   // of builds that others ran
 	Name        string        // the key
 }
 
@@ -102,6 +105,7 @@ type Vocabulary struct {
 	Scenarios    []string // names of the catalogue
 	RuleOverlays []string // names of scenarios/rules overlays
 	Builtins     []string // drivers mews carries
+	Compilers    []string // of the builder images
 }
 
 // Ptrace is the variant without a driver in the kernel, and the name of the only driver of it.
@@ -227,13 +231,14 @@ func (c *checker) run(file string) {
 		c.someOf("kernel", p.Kernels, m.Kernels.Keys())
 		c.someOf("driver", p.Drivers, m.Drivers.Keys())
 		for _, s := range p.Drivers {
-			if d, ok := m.Drivers.Get(s.V); ok && d.Consumer.V == "" {
+			if d, ok := m.Drivers.Get(s.V); ok && !d.Runs() {
 				c.errorf(s, "%s has no consumer: it can be built, and not run", s.V)
 			}
 		}
 		c.someOf("scenario", p.Scenarios, c.voc.Scenarios)
 		c.oneOf("image", p.Image, m.Images.Keys())
 		c.expectations(p)
+		c.logs(p)
 		c.nonEmpty(e.Key, "kernels", len(p.Kernels))
 		c.nonEmpty(e.Key, "drivers", len(p.Drivers))
 	}
@@ -283,8 +288,9 @@ func (c *checker) driver(key Str, d Driver) {
 		c.errorf(key, "%s: variant ptrace and the builtin driver ptrace go together", key.V)
 	}
 	if d.Until.V != "" {
-		c.oneOf("stage to end at", d.Until, []string{UntilLoad})
+		c.oneOf("stage to end at", d.Until, []string{UntilBuild, UntilLoad})
 	}
+	c.compiler(key, d)
 	c.override(d.BTF)
 	if d.BTF.V != "" && d.Variant.V != "modern_ebpf" {
 		c.errorf(d.BTF, "%s: only a modern_ebpf driver is relocated; btf_override is of no use to variant %s", key.V, d.Variant.V)

@@ -15,6 +15,7 @@ var voc = Vocabulary{
 		"read-sensitive", "remove-bulk-data", "run-shell-untrusted", "search-private-keys",
 	},
 	RuleOverlays: []string{"native", "sysdig"},
+	Compilers:    []string{"gcc-10", "clang-9"},
 	Builtins:     []string{"modern", "modern-bad-upper", "modern-bad-openhow", "ptrace", "consumer"},
 }
 
@@ -102,7 +103,16 @@ func TestRefuses(t *testing.T) {
 		{"pass for a cause", "bad-upper, state: fail, cause", "bad-upper, state: pass, cause", "a pass has none"},
 		{"unknown cause", "cause: RULE_SILENT", "cause: RULE_SILNT", `unknown cause "RULE_SILNT"; did you mean "RULE_SILENT"?`},
 		{"expected twice", "{driver: mews-modern-bad-openhow-el8, state", "{driver: mews-modern-bad-upper, state", "was said before"},
-		{"another end", "until: load", "until: lode", `unknown stage to end at "lode" (known: load)`},
+		{"another end", "until: load", "until: lode", `unknown stage to end at "lode" (known: build, load)`},
+		{"a compiler that no image has", "compiler: clang-9\n    until", "compiler: clang-0\n    until", `unknown compiler "clang-0"; did you mean "clang-9"?`},
+		{"a compiler of a probe that mews carries", "source: {builtin: modern}\n    consumer: native", "source: {builtin: modern}\n    consumer: native\n    compiler: clang-9", "a compiler is of no use to it"},
+		{"force without a compiler", "compiler: gcc-10\n    force: true", "force: true", "scap-gcc-10-forced: force builds although a compiler broke the kernel's promises, and no compiler is named"},
+		{"a build of what is not built", "source: {builtin: modern}\n    consumer: native", "source: {builtin: modern}\n    consumer: native\n    until: build", "there is no verdict to come to by then"},
+		{"an error that is no verdict", "state: error, cause: TOOLCHAIN_MISMATCH, evidence: \"asm inline\"", "state: error, cause: AGENT_LOST, evidence: x", `state "error" cannot be expected but with cause TOOLCHAIN_MISMATCH`},
+		{"a log that is not there", "asm-inline-al2.log", "asm-inline.log", "asm-inline.log is no file that can be read from here"},
+		{"a log whose cause there is not", "cause: COMPILE_ERROR", "cause: COMPILE_EROR", `unknown cause "COMPILE_EROR"; did you mean "COMPILE_ERROR"?`},
+		{"a log that is called as a driver", "name: falco-3054", "name: scap-clang-9", "scap-clang-9 is the name of another log or driver"},
+		{"a log of no kernel", "kernel: 5.10.179-168.710.amzn2.x86_64", "kernel: ../x", `"../x" cannot be part of a file's name`},
 		{"types that are not there", "rhel8-4.18.0-2022-03.btf\n", "rhel9.btf\n", "testdata/btf/rhel9.btf is no file that can be read from here"},
 		{"version", "version: 1", "version: 2", "version 2 is not known"},
 	} {

@@ -51,10 +51,16 @@ func (w *Workshop) Build(ctx context.Context, c *harness.Cell, f *kernels.Files,
 		return nil, err
 	}
 	req := kbuild.Request{Kernel: f, Resolved: c.Resolved, Source: src, Out: dir, Archive: w.Archive}
+	req.Force = c.Driver.Force
 	if c.Driver.Variant.V == string(product.EBPF) {
-		return w.buildLegacy(ctx, req)
+		return w.buildLegacy(ctx, req, c.Driver.Compiler.V)
 	}
-	if req.Root, err = w.buildRoot(ctx, c, f); err != nil {
+	if name := c.Driver.Compiler.V; name != "" {
+		err = w.named(ctx, &req, name)
+	} else {
+		req.Root, err = w.buildRoot(ctx, c, f)
+	}
+	if err != nil {
 		return nil, err
 	}
 	a, err := kmod.Build(ctx, req)

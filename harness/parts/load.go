@@ -3,6 +3,7 @@
 package parts
 
 import (
+	"github.com/mews-farm/mews/builders/images"
 	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/scenarios"
 )
@@ -14,7 +15,14 @@ func Load(file string) (*matrix.Matrix, *scenarios.Catalog, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	builders, err := images.Builtin()
+	if err != nil {
+		return nil, nil, err
+	}
 	voc := matrix.Vocabulary{RuleOverlays: scenarios.RuleOverlays(), Builtins: Builtins}
+	for _, c := range builders.All(images.Want{NoRegistry: true}) {
+		voc.Compilers = append(voc.Compilers, c.Compiler.Name)
+	}
 	for _, s := range cat.All() {
 		voc.Scenarios = append(voc.Scenarios, s.Name)
 	}

@@ -85,6 +85,15 @@ type Cell struct {
 type Declared struct {
 	Stages    []string `json:"stages"`
 	Scenarios []string `json:"scenarios"`
+	// Unsupported is what is known before anything starts.
+	Unsupported []Unsupported `json:"unsupported,omitempty"`
+}
+
+// Unsupported is a scenario that a cell cannot judge, or the whole of a cell that cannot be judged, and why.
+type Unsupported struct {
+	Scenario string      `json:"scenario,omitempty"` // empty: the cell
+	Cause    cause.Cause `json:"cause"`
+	Reason   string      `json:"reason"`
 }
 
 // Expect is the verdict that the matrix foresees for a cell: pass, fail or unsupported, or the error of a tool chain that

@@ -21,8 +21,9 @@ func newPlan(s Streams) *cobra.Command {
 		Use:   "plan",
 		Short: "Show the cells that run would judge, and start nothing",
 		Long: `plan resolves the matrix against the package indexes and shows each cell: the exact kernel, the driver
-and its version, the consumer and the scenarios. A kernel that cannot be resolved is shown with the reason,
-and plan then exits 3.`,
+and its version, the consumer and the scenarios. What is known to be unsupported is named with the reason; in JSON
+that is "declared.unsupported" of its cell. A kernel that cannot be resolved is shown with the reason, and plan then
+exits 3.`,
 		Example: `  mews plan
   mews plan --profile control -o json
   mews plan --kernel 'debian:6.12.*-cloud-amd64' --driver mews-modern`,
@@ -40,6 +41,7 @@ and plan then exits 3.`,
 				return err
 			}
 			if output == "json" {
+				tellTrouble(s, plan)
 				err = encode(s.Out, output, declare(plan))
 			} else {
 				err = printPlan(s, plan)
@@ -63,7 +65,7 @@ and plan then exits 3.`,
 func printPlan(s Streams, p *harness.Plan) error {
 	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KERNEL\tPACKAGE\tDRIVER\tVERSION\tVARIANT\tCONSUMER\tSCENARIOS")
-	var trouble, impossible []string
+	var impossible []string
 	for _, c := range p.Cells {
 		kernel, driver := c.Label()
 		pkg := "-"
@@ -72,9 +74,6 @@ func printPlan(s Streams, p *harness.Plan) error {
 		}
 		if c.Err != nil {
 			pkg = "error"
-			if t := kernel + ": " + c.Err.Error(); len(trouble) == 0 || trouble[len(trouble)-1] != t {
-				trouble = append(trouble, t)
-			}
 		}
 		names := make([]string, len(c.Scenarios))
 		for i, sc := range c.Scenarios {
@@ -100,15 +99,28 @@ func printPlan(s Streams, p *harness.Plan) error {
 	for _, t := range impossible {
 		fmt.Fprintln(s.Out, "unsupported, "+t)
 	}
-	for _, t := range trouble {
-		fmt.Fprintln(s.Err, "mews: "+t)
-	}
+	tellTrouble(s, p)
 	cells := "cells"
 	if len(p.Cells) == 1 {
 		cells = "cell"
 	}
 	_, err := fmt.Fprintf(s.Out, "%d %s\n", len(p.Cells), cells)
 	return err
+}
+
+// tellTrouble says of each kernel that cannot be resolved why, once for all of its cells.
+func tellTrouble(s Streams, p *harness.Plan) {
+	last := ""
+	for _, c := range p.Cells {
+		if c.Err == nil {
+			continue
+		}
+		kernel, _ := c.Label()
+		if t := kernel + ": " + c.Err.Error(); t != last {
+			fmt.Fprintln(s.Err, "mews: "+t)
+			last = t
+		}
+	}
 }
 
 // declare turns a plan into the cells that its run will have to answer for.
@@ -128,6 +140,12 @@ func declare(p *harness.Plan) []results.Cell {
 		}
 		for _, s := range c.Scenarios {
 			r.Declared.Scenarios = append(r.Declared.Scenarios, s.Name)
+			if e := c.Unable[s.Name]; e != nil {
+				r.Declared.Unsupported = append(r.Declared.Unsupported, results.Unsupported{Scenario: s.Name, Cause: e.Cause, Reason: e.Error()})
+			}
+		}
+		if c.Denied != nil {
+			r.Declared.Unsupported = append(r.Declared.Unsupported, results.Unsupported{Cause: c.Denied.Cause, Reason: c.Denied.Error()})
 		}
 		out = append(out, r)
 	}

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -29,6 +30,15 @@ func TestPlanSaysWhatAConsumerLacks(t *testing.T) {
 			Unable:    map[string]*cause.Err{"drop": lacks},
 		})
 	}
+	p.Cells[1].Denied = &cause.Err{Finding: cause.Finding{State: cause.Unsupported, Cause: cause.ModuleSignature, Fault: cause.FaultKernel}, What: "it loads signed modules only"}
+	told := declare(p)
+	if got := fmt.Sprint(told[0].Declared.Unsupported); got != "[{drop RULE_UNSUPPORTED "+lacks.What+"}]" {
+		t.Errorf("the record of the first cell says %s", got)
+	}
+	if got := fmt.Sprint(told[1].Declared.Unsupported); !strings.HasSuffix(got, " { MODULE_SIGNATURE it loads signed modules only}]") {
+		t.Errorf("the record of a cell that cannot be judged says %s", got)
+	}
+	p.Cells[1].Denied = nil
 	var out, errs bytes.Buffer
 	if err := printPlan(Streams{Out: &out, Err: &errs}, p); err != nil {
 		t.Fatal(err)

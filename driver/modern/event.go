@@ -105,7 +105,8 @@ func Decode(b []byte) (Event, error) {
 		return Event{}, badRecord("%v", err)
 	}
 	if h.Schema != schema {
-		return Event{}, badRecord("schema %d, this consumer reads %d", h.Schema, schema)
+		return Event{}, cause.Failf(cause.APISchemaMismatch, cause.FaultDriver, "%w: a record of schema %d, and this consumer reads schema %d", ErrSchema, h.Schema, schema).
+			Advise("probe and consumer must come from the same build of mews")
 	}
 	kind := Kind(h.Kind)
 	if _, ok := kindNames[kind]; !ok {
@@ -242,6 +243,9 @@ func joinPath(b []byte) string {
 
 // ErrRecord is what an error of Decode wraps: that record is lost, and the next may be sound.
 var ErrRecord = errors.New("malformed record of the ring buffer")
+
+// ErrSchema is what an error of Decode wraps that is about every record of the driver: none of the others can be read either.
+var ErrSchema = errors.New("the driver's events are of another schema")
 
 func badRecord(format string, args ...any) error {
 	return cause.Errorf(cause.EventFieldWrong, cause.FaultDriver, "%w: %s", ErrRecord, fmt.Sprintf(format, args...)).

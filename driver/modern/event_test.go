@@ -5,6 +5,7 @@ package modern
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/bpf"
+	"github.com/mews-farm/mews/results/cause"
 )
 
 // parts are the sections of a record.
@@ -109,7 +111,6 @@ func TestDecodeRefuses(t *testing.T) {
 		{"nothing", "0 bytes", nil},
 		{"half a head", "shorter than its head", whole[:headSize-1]},
 		{"no room for its sections", "sections are longer", whole[:len(whole)-1]},
-		{"a driver of another schema", "schema 1", record(t, bpf.ProbeEvent{Schema: 1, Kind: bpf.ProbeEventKindEVENT_OPEN}, parts{})},
 		{"a call of nobody's", "system call 9999", record(t, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_CALL, Nr: 9999}, parts{})},
 		{"half a socket", "a socket of 151 bytes", record(t, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_CALL, Nr: unix.SYS_CONNECT}, parts{sock: inet4[:151]})},
 		{"a name longer than there is", "of 108 bytes", record(t, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_CALL, Nr: unix.SYS_CONNECT}, parts{sock: inet4[:10] + "\x6d" + inet4[11:]})},
@@ -124,6 +125,17 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// It is not one record that cannot be read: no other can.
+func TestAnotherSchemaIsNoBadRecord(t *testing.T) {
+	for _, other := range []uint16{schema - 1, schema + 1} {
+		_, err := Decode(record(t, bpf.ProbeEvent{Schema: other, Kind: bpf.ProbeEventKindEVENT_OPEN}, parts{name: "/etc/shadow\x00"}))
+		f := cause.Of(err)
+		if !errors.Is(err, ErrSchema) || errors.Is(err, ErrRecord) || f.State != cause.Fail || f.Cause != cause.APISchemaMismatch || !strings.Contains(err.Error(), fmt.Sprintf("of schema %d", other)) {
+			t.Errorf("schema %d: %v", other, err)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add(record(f, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_EXEC}, parts{name: "n\x00", path: "p\x00\x00", args: "a\x00", env: "e=\x00", cgroup: "\x00"}))
 	f.Add(record(f, bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_OPEN}, parts{name: "n", base: "b"}))
@@ -132,8 +144,8 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		ev, err := Decode(b)
 		if err != nil {
-			if !errors.Is(err, ErrRecord) {
-				t.Errorf("error %v is not an ErrRecord", err)
+			if !errors.Is(err, ErrRecord) && !errors.Is(err, ErrSchema) {
+				t.Errorf("error %v is neither an ErrRecord nor an ErrSchema", err)
 			}
 			return
 		}

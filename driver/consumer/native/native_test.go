@@ -266,6 +266,18 @@ func TestLossIsTold(t *testing.T) {
 	}
 }
 
+// Of a driver of another schema nothing is evaluated, and that is its name.
+func TestDriverOfAnotherSchema(t *testing.T) {
+	_, bad := modern.Decode(make([]byte, 1024))
+	got, stats, err := watchAll(t, newFakeDriver(bad, openOf("/a", 0, 3)), consumer.Watch{Name: "w", Condition: "fd.name exists"})
+	if f := cause.Of(err); f.Cause != cause.APISchemaMismatch || f.State != cause.Fail || f.Fault != cause.FaultDriver {
+		t.Errorf("Stop says %v", err)
+	}
+	if len(got) != 0 || stats.Events != 0 {
+		t.Errorf("%d matches of %d events after that", len(got), stats.Events)
+	}
+}
+
 func TestDeadDriverIsTold(t *testing.T) {
 	dead := errors.New("the ring is gone")
 	c := newConsumer(newFakeDriver(dead))

@@ -270,14 +270,17 @@ func TestEventsReportErr(t *testing.T) {
 	good := agent.EventField{Event: "exec", Field: "proc.pid", Truth: "7", Seen: "7", Present: true}
 	for name, c := range map[string]struct {
 		fields []agent.EventField
+		drops  uint64
 		want   cause.Cause
 	}{
-		"right":   {[]agent.EventField{good}, ""},
-		"wrong":   {[]agent.EventField{good, {Event: "exec", Field: "proc.exepath", Truth: "/a", Seen: "/b", Present: true}}, cause.EventFieldWrong},
-		"lacking": {[]agent.EventField{good, {Event: "open", Field: "fd.num", Truth: "", Seen: ""}}, cause.EventFieldWrong},
-		"nothing": {nil, cause.Internal},
+		"right":                {[]agent.EventField{good}, 0, ""},
+		"right, others lost":   {[]agent.EventField{good}, 3, ""},
+		"wrong":                {[]agent.EventField{good, {Event: "exec", Field: "proc.exepath", Truth: "/a", Seen: "/b", Present: true}}, 0, cause.EventFieldWrong},
+		"lacking":              {[]agent.EventField{good, {Event: "open", Field: "fd.num", Truth: "", Seen: ""}}, 0, cause.EventFieldWrong},
+		"lacking, events lost": {[]agent.EventField{good, {Event: "open", Field: "fd.num", Truth: "", Seen: ""}}, 3, cause.EventDrops},
+		"nothing":              {nil, 0, cause.Internal},
 	} {
-		if f := cause.Of(agent.EventsReport{Fields: c.fields}.Err()); f.Cause != c.want {
+		if f := cause.Of(agent.EventsReport{Fields: c.fields, Drops: c.drops}.Err()); f.Cause != c.want {
 			t.Errorf("%s: %+v, want %q", name, f, c.want)
 		}
 	}

@@ -178,6 +178,8 @@ func (r EventsReport) Err() error {
 	switch {
 	case len(r.Fields) == 0:
 		return cause.Errorf(cause.Internal, cause.FaultHarness, "the check of the events' content checked nothing")
+	case len(wrong) > 0 && r.Drops > 0:
+		return cause.Errorf(cause.EventDrops, cause.FaultInfra, "%d of %d event fields are wrong, and %d events were lost: those that were looked at may be among them", len(wrong), len(r.Fields), r.Drops).With(wrong...)
 	case len(wrong) > 0:
 		return cause.Failf(cause.EventFieldWrong, cause.FaultDriver, "%d of %d event fields are wrong", len(wrong), len(r.Fields)).With(wrong...)
 	}

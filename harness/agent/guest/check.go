@@ -122,7 +122,11 @@ func (a *Agent) CheckEvents(ctx context.Context, _ *wire.Empty) (*wire.CheckEven
 		"proc.pid": strconv.Itoa(did.PID), "proc.ppid": strconv.Itoa(os.Getpid()), "proc.name": filepath.Base(selfPath),
 		"proc.exe": selfPath, "proc.exepath": selfPath, "proc.args": "check " + checkWord + " " + path, "proc.env": env, "user.uid": "0",
 	}
-	reply := &wire.CheckEventsReply{}
+	lost, err := a.lost()
+	if err != nil {
+		return nil, err
+	}
+	reply := &wire.CheckEventsReply{Drops: lost}
 	reply.Fields = append(reply.Fields, compare("exec", closest(matches, id, call{Type: "execve", Fields: process}), process, map[string]string{"evt.type": "execve"})...)
 	open := call{Type: "openat", Fields: map[string]string{"evt.type": "openat", "fd.name": path, "fd.num": strconv.Itoa(did.FD)}}
 	reply.Fields = append(reply.Fields, compare("open", closest(matches, id, open), process, open.Fields)...)

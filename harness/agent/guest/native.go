@@ -13,6 +13,19 @@ type held struct{ native.Driver }
 
 func (held) Close() error { return nil }
 
+// lost is how many events were lost until now, as far as a driver can tell while it runs: the probe can.
+func (a *Agent) lost() (uint64, error) {
+	if a.probe == nil {
+		return 0, nil
+	}
+	stats, err := a.probe.driver.Stats()
+	var sum uint64
+	for _, n := range stats.DropsBy {
+		sum += n
+	}
+	return sum, err
+}
+
 // nativeConsumer makes a consumer of the probe that is loaded, or of the tracer that runs.
 func (a *Agent) nativeConsumer() (consumer.Consumer, error) {
 	switch {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mews-farm/mews/driver/consumer"
 	"github.com/mews-farm/mews/driver/consumer/fence"
@@ -17,7 +18,8 @@ import (
 type session struct {
 	consumer consumer.Consumer
 	fence    *fence.Fence
-	opener   *opener // makes the fences; nil: this process does
+	make     func(token string) error // makes a fence
+	opener   *opener                  // whose process that is; nil: this one
 	watches  []string
 
 	mu      sync.Mutex
@@ -33,7 +35,10 @@ const maxWindow = 500
 
 // start runs c with the watches, each guarded by the fence, and proves that all of them report.
 func start(ctx context.Context, c consumer.Consumer, f *fence.Fence, o *opener, watches []consumer.Watch) (*session, error) {
-	s := &session{consumer: c, fence: f, opener: o, waiting: map[string]map[string]bool{}, changed: make(chan struct{})}
+	s := &session{consumer: c, fence: f, make: f.Make, opener: o, waiting: map[string]map[string]bool{}, changed: make(chan struct{})}
+	if o != nil {
+		s.make = o.make
+	}
 	guarded := make([]consumer.Watch, 0, len(watches))
 	for _, w := range watches {
 		s.watches = append(s.watches, w.Name)
@@ -47,10 +52,34 @@ func start(ctx context.Context, c consumer.Consumer, f *fence.Fence, o *opener, 
 		return nil, err
 	}
 	if err := s.wait(ctx); err != nil {
-		s.stop(ctx)
-		return nil, err
+		return nil, s.unproven(ctx, err)
 	}
 	return s, nil
+}
+
+// lastWords is how long a consumer that did not prove itself may take to end and say why.
+const lastWords = 10 * time.Second
+
+// unproven ends a consumer whose first fence did not come through, and says why: what the consumer itself knows of its end,
+// or what was lost, explains more than the silence.
+func (s *session) unproven(ctx context.Context, silence error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords) // the caller's time may be over
+	defer cancel()
+	stats, err := s.consumer.Stop(ctx)
+	switch {
+	case err != nil && s.ended():
+		return err
+	case stats.Drops > 0:
+		return cause.Errorf(cause.EventDrops, cause.FaultInfra, "%d events were lost, those that the consumer must report perhaps among them: %w", stats.Drops, silence)
+	}
+	return silence
+}
+
+// ended reports whether the stream of matches is over.
+func (s *session) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over
 }
 
 func checkNames(names []string) error {
@@ -100,7 +129,11 @@ func (s *session) end() (matches []consumer.Match, dropped int) {
 	return matches, dropped
 }
 
-// wait makes a fence and waits until every watch reported it.
+// fenceEvery is how often a fence is made again that was not reported: where a driver's buffer was full for a moment, it was
+// lost. What a later one proves is the same.
+const fenceEvery = 250 * time.Millisecond
+
+// wait makes a fence, again and again, and waits until every watch reported it.
 func (s *session) wait(ctx context.Context) error {
 	token := fence.NewToken()
 	s.mu.Lock()
@@ -111,13 +144,11 @@ func (s *session) wait(ctx context.Context) error {
 		delete(s.waiting, token)
 		s.mu.Unlock()
 	}()
-	made := s.fence.Make
-	if s.opener != nil {
-		made = s.opener.make
-	}
-	if err := made(token); err != nil {
+	if err := s.make(token); err != nil {
 		return ours("make a fence", err)
 	}
+	again := time.NewTicker(fenceEvery)
+	defer again.Stop()
 	for {
 		s.mu.Lock()
 		var lacking []string
@@ -136,6 +167,10 @@ func (s *session) wait(ctx context.Context) error {
 		}
 		select {
 		case <-changed:
+		case <-again.C:
+			if err := s.make(token); err != nil {
+				return ours("make a fence again", err)
+			}
 		case <-ctx.Done():
 			return cause.Failf(cause.NoEvents, cause.FaultDriver, "watches %q did not report an event that they must: %w", lacking, ctx.Err())
 		}

@@ -17,11 +17,13 @@ import (
 type scripted struct {
 	out     chan consumer.Match
 	watches []consumer.Watch
+	stats   consumer.Stats // what Stop says
+	err     error
 }
 
 func (c *scripted) Start(_ context.Context, w []consumer.Watch) error { c.watches = w; return nil }
 func (c *scripted) Matches() <-chan consumer.Match                    { return c.out }
-func (c *scripted) Stop(context.Context) (consumer.Stats, error)      { return consumer.Stats{}, nil }
+func (c *scripted) Stop(context.Context) (consumer.Stats, error)      { return c.stats, c.err }
 
 // echo reports every fence that a session waits for, on behalf of the watches of that name.
 func (c *scripted) echo(ctx context.Context, s *session, dir string, names ...string) {
@@ -54,7 +56,7 @@ func newSession(t *testing.T) (*session, *scripted, string) {
 		t.Fatal(err)
 	}
 	c := &scripted{out: make(chan consumer.Match)}
-	s := &session{consumer: c, fence: f, watches: []string{"a", "b"}, waiting: map[string]map[string]bool{}, changed: make(chan struct{})}
+	s := &session{consumer: c, fence: f, make: f.Make, watches: []string{"a", "b"}, waiting: map[string]map[string]bool{}, changed: make(chan struct{})}
 	go s.collect()
 	return s, c, dir
 }
@@ -72,6 +74,60 @@ func TestFenceNeedsEveryWatch(t *testing.T) {
 	<-stopped
 	if f := cause.Of(err); f.Cause != cause.NoEvents || f.State != cause.Fail || f.Fault != cause.FaultDriver {
 		t.Errorf("watch b is silent, and the fence says %v", err)
+	}
+}
+
+// What a full buffer swallows is made again.
+func TestFenceIsMadeAgain(t *testing.T) {
+	s, c, dir := newSession(t)
+	defer close(c.out)
+	made := 0
+	s.make = func(token string) error {
+		if made++; made == 3 {
+			for _, w := range s.watches {
+				c.out <- consumer.Match{Watch: w, Fields: map[string]string{"fd.name": dir + "/" + token}}
+			}
+		}
+		return nil
+	}
+	if err := s.wait(t.Context()); err != nil || made != 3 {
+		t.Errorf("after %d fences: %v", made, err)
+	}
+}
+
+// Why a consumer does not report what it must is its own to say, if it can.
+func TestStartSaysWhyNothingCame(t *testing.T) {
+	schema := cause.Failf(cause.APISchemaMismatch, cause.FaultDriver, "of another schema")
+	for _, c := range []struct {
+		name string
+		dies bool
+		scripted
+		want cause.Cause
+	}{
+		{"silent", false, scripted{}, cause.NoEvents},
+		{"silent, and slow to end", false, scripted{err: cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "late")}, cause.NoEvents},
+		{"lost events", false, scripted{stats: consumer.Stats{Drops: 7}}, cause.EventDrops},
+		{"died of what it read", true, scripted{err: schema, stats: consumer.Stats{Drops: 7}}, cause.APISchemaMismatch},
+		{"died without a word", true, scripted{}, cause.ConsumerBroken},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, err := fence.In(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.out = make(chan consumer.Match)
+			if c.dies {
+				close(c.out)
+			} else {
+				defer close(c.out)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			_, err = start(ctx, &c.scripted, f, nil, []consumer.Watch{{Name: "w", Condition: "evt.num > 0"}})
+			if got := cause.Of(err); got.Cause != c.want || got.State == cause.Pass {
+				t.Errorf("got %+v", err)
+			}
+		})
 	}
 }
 

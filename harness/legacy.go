@@ -16,9 +16,9 @@ import (
 	"github.com/mews-farm/mews/results/cause"
 )
 
-// probeLimit is [startLimit] of a legacy probe. Every process that captures has the verifier look at some three hundred
-// programs: about 12 s of an emulated guest on an idle host, four times that on a busy one.
-const probeLimit = 40 * time.Second
+// probeLimit is [startLimit] of a legacy probe. Every process that captures has the verifier look at 170 programs: about
+// 12 s of an emulated guest with 6.1 on an idle host, and 80 s with 7.3.4; several times that on a busy one.
+const probeLimit = 90 * time.Second
 
 func (c *cellRun) legacy() bool { return c.Driver.Variant.V == string(product.EBPF) }
 

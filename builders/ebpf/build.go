@@ -24,7 +24,7 @@ import (
 // clang of the root. The root must be of the kernel's suite or a newer one: modpost runs in it.
 type Request = kbuild.Request
 
-var kind = &kbuild.Kind{Variant: product.EBPF, Version: "1", Compiler: newest, Variables: variables, Build: build}
+var kind = &kbuild.Kind{Variant: product.EBPF, Version: "2", Compiler: newest, Variables: variables, Build: build}
 
 // Build builds the probe, or finds it built from the same input. The error is a *cause.Err; a log was written
 // to Request.Out if make was run.
@@ -76,6 +76,7 @@ func build(ctx context.Context, b *kbuild.Build) (*product.Artifact, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.Flags = dialect(b.Kernel.Config)
 	return a, describe(a, filepath.Join(b.Out, file), b.Source.Name)
 }
 
@@ -85,9 +86,13 @@ func llc(b *kbuild.Build) string { return "llc-" + strconv.Itoa(b.Compiler.Major
 // with that, and the root need not have it.
 func variables(b *kbuild.Build) []string {
 	vars := []string{"CLANG=" + b.Compiler.Command, "LLC=" + llc(b), "CC=" + b.Compiler.Command}
+	flags := dialect(b.Kernel.Config)
 	if prefix := b.Prefix(); prefix != "" {
 		// clang compiles for the kernel's machine, and llc turns that into eBPF: inline assembly of the headers is looked at on the way.
-		vars = append(vars, "KBUILD_EXTRA_CPPFLAGS=--target="+strings.TrimSuffix(prefix, "-"))
+		flags = append(flags, "--target="+strings.TrimSuffix(prefix, "-"))
+	}
+	if len(flags) > 0 {
+		vars = append(vars, "KBUILD_EXTRA_CPPFLAGS="+strings.Join(flags, " "))
 	}
 	return vars
 }

@@ -162,7 +162,7 @@ func (b *Build) putMake() error {
 	if err := b.Scratch.MkdirAll("bin", 0o755); err != nil {
 		return err
 	}
-	script := fmt.Sprintf("#!/bin/sh\nexec /usr/bin/make %s \"$@\"\n", strings.Join(vars, " "))
+	script := fmt.Sprintf("#!/bin/sh\nexec /usr/bin/make '%s' \"$@\"\n", strings.Join(vars, "' '"))
 	return b.Scratch.WriteFile("bin/make", []byte(script), 0o755)
 }
 

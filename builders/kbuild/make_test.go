@@ -69,7 +69,7 @@ func TestVariables(t *testing.T) {
 				}
 				return
 			}
-			if !strings.Contains(string(script), "exec /usr/bin/make "+c.want+" \"$@\"\n") {
+			if !strings.Contains(string(script), "exec /usr/bin/make '"+strings.ReplaceAll(c.want, " ", "' '")+"' \"$@\"\n") {
 				t.Errorf("the driver's trial builds get %s", script)
 			}
 			if !strings.Contains(argv, " "+c.want+" PATH=/build/bin:") {
@@ -126,12 +126,12 @@ func TestTrials(t *testing.T) {
 	b := &Build{Request: &Request{
 		Kernel:   &kernels.Files{Kernel: kernels.Kernel{Arch: hostArch}, Config: cfg},
 		Compiler: product.Compiler{Command: "gcc-12", Family: "gcc", Major: 12}, Jobs: 3,
-	}, Kind: &Kind{Trials: []string{"CONFIG_X="}}, Own: own, Headers: "/h", Scratch: in}
+	}, Kind: &Kind{Trials: []string{"CONFIG_X=", "FLAGS=-a -b"}}, Own: own, Headers: "/h", Scratch: in}
 	if err := b.putMake(); err != nil {
 		t.Fatal(err)
 	}
 	script, err := in.ReadFile("bin/make")
-	if want := "#!/bin/sh\nexec /usr/bin/make CONFIG_X= \"$@\"\n"; err != nil || string(script) != want {
+	if want := "#!/bin/sh\nexec /usr/bin/make 'CONFIG_X=' 'FLAGS=-a -b' \"$@\"\n"; err != nil || string(script) != want {
 		t.Errorf("the trial builds get %q, %v", script, err)
 	}
 	if got := strings.Join(b.arguments("/d", nil), " "); strings.Contains(got, "CONFIG_X") || !strings.Contains(got, " PATH=/build/bin:") {

@@ -67,6 +67,7 @@ type Artifact struct {
 	Promises     promise.Result   `json:"promises"`               // of the kernel's configuration, what the compiler was found to keep
 	Broken       *Broken          `json:"broken,omitempty"`       // promises it broke, when it was forced to build all the same
 	Substitution *Substitution    `json:"substitution,omitempty"` // when Compiler is not the kernel's own
+	Flags        []string         `json:"flags,omitempty"`        // that the kernel's headers cannot be read without, and the driver's own Makefile does not give
 	Has          map[string]bool  `json:"has,omitempty"`          // what the driver's configure step found of the kernel's API
 
 	Log     archive.Digest `json:"log"`     // of the file at LogPath

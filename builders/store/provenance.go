@@ -83,6 +83,9 @@ func statement(s *Sidecar, finished time.Time) *Statement {
 	if a.Substitution != nil {
 		d.InternalParameters["substitution"] = a.Substitution
 	}
+	if len(a.Flags) > 0 {
+		d.InternalParameters["flags"] = a.Flags
+	}
 	if s.Inputs != "" {
 		d.InternalParameters["inputs"] = s.Inputs
 	}

@@ -47,7 +47,11 @@ func Load(ctx context.Context, o Options) (*Report, error) {
 	if o.Sysdig == "" {
 		o.Sysdig = "sysdig"
 	}
-	if err := whole(o.Probe); err != nil {
+	if _, err := whole(o.Probe); err != nil {
+		return nil, err
+	}
+	before, err := Programs()
+	if err != nil {
 		return nil, err
 	}
 	marker, err := kmsg.End()
@@ -65,13 +69,14 @@ func Load(ctx context.Context, o Options) (*Report, error) {
 			Advise("the userland must hold the package sysdig")
 	}
 	waitErr := prove(ctx, p, o.Fence)
-	if waitErr != nil {
-		p.Kill()
-	}
 	r := &Report{Took: time.Since(begun), Log: p.Stderr()}
-	if errors.Is(waitErr, context.DeadlineExceeded) {
-		return r, cause.Failf(cause.NoEvents, cause.FaultDriver, "sysdig runs, and captured no event through the probe: %w", waitErr).
-			With(child.Evidence(LogFile, r.Log)...).Advise("the verifier takes its time for some three hundred programs: see whether a longer deadline helps")
+	if waitErr != nil {
+		late := Late(o.Probe, before, r.Log, waitErr)
+		p.Kill()
+		r.Log = p.Stderr()
+		if errors.Is(waitErr, context.DeadlineExceeded) {
+			return r, late
+		}
 	}
 	if waitErr != nil {
 		return r, ours("make an event for the probe", waitErr)
@@ -93,24 +98,48 @@ func Load(ctx context.Context, o Options) (*Report, error) {
 		With(child.Evidence(LogFile, r.Log)...)
 }
 
-// whole looks whether the file ends where its own tables say. sysdig 0.41 does not: it dies of SIGSEGV, without a word.
-func whole(probe string) error {
+// Late says what it means that a process which runs reported no event of its probe in time; before is what the kernel held
+// when it was started. A probe that was not yet loaded as a whole proves nothing: the verifier takes its time for each of
+// the programs.
+func Late(probe string, before []Program, stderr string, reason error) error {
+	all, err := whole(probe)
+	if err != nil {
+		return err
+	}
+	now, err := Programs()
+	if err != nil {
+		return err
+	}
+	if loaded := len(now) - len(before); loaded < all {
+		return cause.Errorf(cause.ConsumerBroken, cause.FaultInfra, "sysdig was still loading the probe, %d of its %d programs: %w", loaded, all, reason).
+			With(child.Evidence(LogFile, stderr)...).Advise("the verifier takes its time: run the cell again on a machine with less to do")
+	}
+	return cause.Failf(cause.NoEvents, cause.FaultDriver, "sysdig loaded all %d programs of the probe, and reported none of the events that it must: %w", all, reason).
+		With(child.Evidence(LogFile, stderr)...)
+}
+
+// whole looks whether the file ends where its own tables say, and counts its programs. sysdig 0.41 does not look: it dies
+// of SIGSEGV, without a word.
+func whole(probe string) (programs int, err error) {
 	e, err := elf.Open(probe)
 	if err != nil {
-		return cause.Errorf(cause.Internal, cause.FaultHarness, "the file is not a whole probe: %w", err).Advise("it may be compressed, or cut short")
+		return 0, cause.Errorf(cause.Internal, cause.FaultHarness, "the file is not a whole probe: %w", err).Advise("it may be compressed, or cut short")
 	}
 	defer e.Close()
 	info, err := os.Stat(probe)
 	if err != nil {
-		return ours("look at the probe", err)
+		return 0, ours("look at the probe", err)
 	}
 	for _, s := range e.Sections {
 		if s.Type != elf.SHT_NOBITS && s.Offset+s.FileSize > uint64(info.Size()) {
-			return cause.Errorf(cause.Internal, cause.FaultHarness, "the file is not a whole probe: section %s ends at byte %d of %d", s.Name, s.Offset+s.FileSize, info.Size()).
+			return 0, cause.Errorf(cause.Internal, cause.FaultHarness, "the file is not a whole probe: section %s ends at byte %d of %d", s.Name, s.Offset+s.FileSize, info.Size()).
 				Advise("it may be cut short")
 		}
+		if s.Type == elf.SHT_PROGBITS && strings.Contains(s.Name, "tracepoint/") {
+			programs++
+		}
 	}
-	return nil
+	return programs, nil
 }
 
 // prove makes events until the process has ended.

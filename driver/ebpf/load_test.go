@@ -16,7 +16,7 @@ func TestWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := whole(self); err != nil {
+	if _, err := whole(self); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(self)
@@ -28,7 +28,8 @@ func TestWhole(t *testing.T) {
 		if err := os.WriteFile(file, data[:n], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if f := cause.Of(whole(file)); f.State != cause.Error || f.Cause != cause.Internal {
+		_, err := whole(file)
+		if f := cause.Of(err); f.State != cause.Error || f.Cause != cause.Internal {
 			t.Errorf("%d of %d bytes: %+v", n, len(data), f)
 		}
 	}

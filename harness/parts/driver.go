@@ -78,6 +78,9 @@ func built(a *product.Artifact) *harness.Built {
 	if a.Cached {
 		note = fmt.Sprintf("%s, from the archive (took %.1f s)", a.Compiler.Command, a.Seconds)
 	}
+	if len(a.Flags) > 0 {
+		note += fmt.Sprintf("; with %s of the kernel's own Makefile, which its headers need and the driver's Makefile leaves out", strings.Join(a.Flags, " "))
+	}
 	return &harness.Built{
 		Name: a.ModuleName, Device: a.Device, Path: a.Path, Note: note,
 		Open: func() (io.ReadCloser, error) { return os.Open(a.Path) },

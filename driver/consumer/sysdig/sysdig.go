@@ -33,6 +33,7 @@ const fenceEvery = 100 * time.Millisecond
 // which each process loads for itself, about 12 s.
 type Consumer struct {
 	opts    Options
+	before  []ebpf.Program // what the kernel held before the first process loaded its probe
 	matches chan consumer.Match
 	procs   []*process
 	stop    chan struct{} // closed when nobody reads matches any more
@@ -72,7 +73,12 @@ func stderrOf(err error) []cause.Evidence {
 
 // Start runs the processes. Every watch must be guarded by the fence of the options; Start returns when each
 // process reported one. While it runs somebody must read Matches.
-func (c *Consumer) Start(ctx context.Context, watches []consumer.Watch) error {
+func (c *Consumer) Start(ctx context.Context, watches []consumer.Watch) (err error) {
+	if c.opts.Probe != "" {
+		if c.before, err = ebpf.Programs(); err != nil {
+			return c.abandon(err)
+		}
+	}
 	for _, w := range watches {
 		args, err := Args(w)
 		if err != nil {
@@ -117,6 +123,9 @@ func (c *Consumer) prove(ctx context.Context) error {
 			case <-p.Done():
 				return p.died()
 			case <-ctx.Done():
+				if p.probe {
+					return ebpf.Late(c.opts.Probe, c.before, p.Stderr(), ctx.Err())
+				}
 				return cause.Failf(cause.NoEvents, cause.FaultDriver, "sysdig for %s runs, but reported none of the events that it must: %w", p.watch.Name, ctx.Err()).
 					With(evidence(p.Stderr())...)
 			case <-tick.C:

@@ -172,6 +172,38 @@ func TestEventThatTheDriverLacks(t *testing.T) {
 	}
 }
 
+// What only Falco's drivers add to the flags of an open is no silence either.
+func TestWordThatIsNeverSaid(t *testing.T) {
+	set, err := rules.Load(rules.File{Name: "r.yaml", Data: []byte(`
+- {rule: created, desc: d, condition: "evt.type = openat and evt.arg.flags contains O_F_CREATED", output: o, priority: INFO}
+- {rule: lower, desc: d, condition: "evt.type = execve and not evt.arg.flags contains EXE_LOWER_LAYER", output: o, priority: INFO}
+- {rule: asked, desc: d, condition: "evt.type = openat and evt.arg.flags contains O_CREAT", output: o, priority: INFO}
+`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _ := shippedMatrix(t)
+	var scens []scenarios.Scenario
+	for _, rule := range []string{"created", "lower", "asked"} {
+		scens = append(scens, scenarios.Scenario{Name: rule, Rule: rule})
+	}
+	for kind, want := range map[string][]string{agent.Native: {"created", "lower"}, agent.Falco: nil} {
+		v, err := vocabularyOf(t.Context(), m, matrix.Consumer{Kind: matrix.Str{V: kind}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, unable, err := rulesFor(scens, set, v)
+		if got := slices.Sorted(maps.Keys(unable)); err != nil || !slices.Equal(got, want) {
+			t.Errorf("consumer %s: unsupported are %v, want %v; %v", kind, got, want, err)
+		}
+		for name, e := range unable {
+			if !strings.Contains(e.Error(), "evt.arg.flags, which the consumer never says") || e.Cause != cause.RuleUnsupported {
+				t.Errorf("%s: %v", name, e)
+			}
+		}
+	}
+}
+
 // A stage in which nothing could be judged is no pass.
 func TestScenariosThatCannotBe(t *testing.T) {
 	c := stableCell(t, "falco-kmod")

@@ -19,3 +19,15 @@ func Needs(e Expr, fields Schema) []string {
 		return rest == nil && !holds
 	})
 }
+
+// Compared lists the values that a condition compares a field with, field as it is written with its argument; sorted.
+func Compared(e Expr, field string) []string {
+	var values []string
+	checks(e, func(c *Check) {
+		if c.Name() == field {
+			values = append(values, c.Values...)
+		}
+	})
+	slices.Sort(values)
+	return slices.Compact(values)
+}

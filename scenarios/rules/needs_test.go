@@ -27,3 +27,13 @@ func TestNeeds(t *testing.T) {
 		}
 	}
 }
+
+func TestCompared(t *testing.T) {
+	e, err := Parse(`evt.arg.flags contains B and not (evt.arg.flags in (A, B) or evt.arg.mode = C) and evt.arg.flags exists`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := Compared(e, "evt.arg.flags"); !slices.Equal(got, []string{"A", "B"}) {
+		t.Errorf("got %q", got)
+	}
+}

@@ -89,6 +89,12 @@ var fixed = rules.Table{
 	"thread.cap_inheritable": {Kind: rules.String},
 }
 
+// Unsaid are words that libsinsp says of a field and this consumer never does, by field: no caller gives them, Falco's drivers
+// add them. A condition about one would be quietly false.
+var Unsaid = map[string][]string{
+	"evt.arg.flags": {"O_F_CREATED", "FD_UPPER_LAYER", "FD_LOWER_LAYER", "EXE_LOWER_LAYER"},
+}
+
 func ofAncestors(all, one rules.Kind) rules.FieldType {
 	return rules.FieldType{Kind: all, Arg: rules.ArgOptional, ArgIndex: true, WithArg: one}
 }

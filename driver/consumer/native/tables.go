@@ -102,7 +102,9 @@ var capabilityNames = strings.Fields(`CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SE
 	CAP_SYS_TIME CAP_SYS_TTY_CONFIG CAP_MKNOD CAP_LEASE CAP_AUDIT_WRITE CAP_AUDIT_CONTROL CAP_SETFCAP CAP_MAC_OVERRIDE CAP_MAC_ADMIN
 	CAP_SYSLOG CAP_WAKE_ALARM CAP_BLOCK_SUSPEND CAP_AUDIT_READ CAP_PERFMON CAP_BPF CAP_CHECKPOINT_RESTORE`)
 
-// capabilities are the names of a set, by number, as libsinsp prints them.
+// Capabilities are the names of a set of capabilities as libsinsp prints them: by number, with a space between.
+func Capabilities(set uint64) string { return new(scratch).capabilities(set) }
+
 func (s *scratch) capabilities(set uint64) string {
 	start := len(s.text)
 	for i, name := range capabilityNames {

@@ -16,7 +16,7 @@ import (
 
 // callFields are what a driver must tell of the calls of [doCalls], beside what is in checkFields.
 var callFields = []string{
-	"evt.rawres", "evt.arg.request", "evt.arg.flags", "evt.arg.cmd", "evt.arg.name", "evt.arg.target", "evt.arg.linkpath", "evt.arg.oldpath",
+	"evt.arg.request", "evt.arg.flags", "evt.arg.cmd", "evt.arg.name", "evt.arg.target", "evt.arg.linkpath", "evt.arg.oldpath",
 	"evt.arg.newpath", "evt.arg.path", "evt.arg.filename", "evt.arg.mode", "evt.arg.domain", "evt.arg.uid", "evt.arg.euid", "evt.arg.dev",
 	"evt.arg.dir", "evt.arg.type", "evt.arg.nstype", "evt.arg.resolve", "evt.arg.size", "evt.arg.uargs",
 	"fd.type", "fd.l4proto", "fd.sip", "fd.sport", "fd.cip", "fd.cport", "fd.lport", "fd.rport", "proc.cwd",

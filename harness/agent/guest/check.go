@@ -32,16 +32,17 @@ const (
 )
 
 // checkFields are what is compared, in the order of the report.
-var checkFields = []string{"evt.type", "proc.pid", "proc.ppid", "proc.name", "proc.exe", "proc.exepath", "proc.args", "proc.env", "fd.name", "fd.num", "user.uid"}
+var checkFields = []string{"evt.type", "evt.rawres", "evt.arg.ret", "proc.pid", "proc.ppid", "proc.name", "proc.exe", "proc.exepath", "proc.args", "proc.env", "fd.name", "fd.num",
+	"user.uid", "user.loginuid", "group.gid", "thread.cap_effective", "thread.cap_permitted", "thread.cap_inheritable"}
 
 // checkWatch sees the known deed of [Agent.CheckEvents], and nothing else.
 func (a *Agent) checkWatch() consumer.Watch {
 	if a.probe != nil { // ours tells of every call that it is made for
-		return consumer.Watch{Name: checkName, Condition: "evt.type != procexit and proc.args contains " + checkWord, Fields: slices.Concat(checkFields, callFields)}
+		return consumer.Watch{Name: checkName, Condition: "proc.args contains " + checkWord, Fields: slices.Concat(checkFields, callFields)}
 	}
 	return consumer.Watch{
 		Name: checkName,
-		Condition: "(evt.type in (execve, execveat) and proc.args contains " + checkWord + ") or " +
+		Condition: "(evt.type in (execve, execveat, clone, procexit) and proc.args contains " + checkWord + ") or " +
 			"(evt.type=openat and fd.name startswith " + a.checkDir() + "/)",
 		Fields: checkFields,
 	}
@@ -51,28 +52,38 @@ func (a *Agent) checkDir() string { return filepath.Join(a.State, "check") }
 
 // checked is what the process of [Check] says that it did.
 type checked struct {
-	PID   int    `json:"pid"`
-	FD    int    `json:"fd"`
-	Calls []call `json:"calls,omitempty"`
+	PID   int               `json:"pid"`
+	FD    int               `json:"fd"`
+	Is    map[string]string `json:"is"`
+	Calls []call            `json:"calls"`
 }
 
 // envCalls tells the process of [Check] to make the calls of [doCalls] too, below the directory that it names.
 const envCalls = "MEWS_CHECK_CALLS"
 
-// Check is `mews-agent check WORD PATH`: it opens a file and says so.
+// Check is `mews-agent check WORD PATH`: it opens a file, makes a child, and says so.
 func Check(path string, stdout io.Writer) error {
+	if os.Getenv(envBecome) != "" {
+		return become(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, envBecome+"=") }))
+	}
 	fd, err := unix.Openat(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("openat %s: %w", path, err)
 	}
 	did := checked{PID: os.Getpid(), FD: fd}
+	if did.Is, err = identity(); err != nil {
+		return err
+	}
+	if did.Calls, err = fork(); err != nil {
+		return err
+	}
 	if dir := os.Getenv(envCalls); dir != "" {
-		did.Calls = doCalls(dir)
+		did.Calls = append(did.Calls, doCalls(dir)...)
 	}
 	return json.NewEncoder(stdout).Encode(did)
 }
 
-// CheckEvents lets a process do a known exec and a known openat, and puts what the consumer said of them
+// CheckEvents lets a process do a known exec, openat and fork, and puts what the consumer said of them
 // beside the truth.
 func (a *Agent) CheckEvents(ctx context.Context, _ *wire.Empty) (*wire.CheckEventsReply, error) {
 	a.busy.Lock()
@@ -97,7 +108,7 @@ func (a *Agent) CheckEvents(ctx context.Context, _ *wire.Empty) (*wire.CheckEven
 	s.begin()
 	cmd := exec.CommandContext(ctx, selfPath, "check", checkWord, path)
 	env := scenarios.EnvID + "=" + id
-	cmd.Env = []string{"PATH=/usr/bin:/bin", env}
+	cmd.Env = []string{"PATH=/usr/bin:/bin", env, envBecome + "=1"}
 	if a.probe != nil {
 		cmd.Env = append(cmd.Env, envCalls+"="+filepath.Join(callsDir, id))
 	}
@@ -120,8 +131,9 @@ func (a *Agent) CheckEvents(ctx context.Context, _ *wire.Empty) (*wire.CheckEven
 	matches, _ := s.end()
 	process := map[string]string{
 		"proc.pid": strconv.Itoa(did.PID), "proc.ppid": strconv.Itoa(os.Getpid()), "proc.name": filepath.Base(selfPath),
-		"proc.exe": selfPath, "proc.exepath": selfPath, "proc.args": "check " + checkWord + " " + path, "proc.env": env, "user.uid": "0",
+		"proc.exe": selfPath, "proc.exepath": selfPath, "proc.args": "check " + checkWord + " " + path, "proc.env": env,
 	}
+	maps.Copy(process, did.Is)
 	lost, err := a.lost()
 	if err != nil {
 		return nil, err

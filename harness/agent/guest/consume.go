@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -52,9 +53,22 @@ func (a *Agent) StartConsumer(ctx context.Context, r *wire.StartConsumerRequest)
 		if o != nil {
 			err = errors.Join(err, o.stop())
 		}
-		return nil, err
+		return nil, a.versioned(err, version)
 	}
 	return &wire.StartConsumerReply{Seconds: time.Since(begun).Seconds(), Version: version}, nil
+}
+
+// versioned adds to a refusal for the driver's version what the versions are: the consumer may not tell, or tell wrong.
+func (a *Agent) versioned(err error, consumer string) error {
+	var e *cause.Err
+	if !errors.As(err, &e) || e.Cause != cause.APISchemaMismatch {
+		return err
+	}
+	text := "consumer: " + consumer
+	if a.versions != nil {
+		text += "; driver: API " + cmp.Or(a.versions.API, "unversioned") + ", schema " + cmp.Or(a.versions.Schema, "unversioned")
+	}
+	return e.With(cause.Evidence{Text: text})
 }
 
 // newConsumer makes a consumer of a kind.

@@ -77,6 +77,7 @@ func (a *Agent) LoadModule(_ context.Context, r *wire.LoadModuleRequest) (*wire.
 	if err != nil {
 		return nil, err
 	}
+	a.versions = &report.Versions
 	return &wire.LoadModuleReply{
 		Name: report.Name, Seconds: report.Took.Seconds(), Devices: int32(report.Devices),
 		ApiVersion: report.Versions.API, SchemaVersion: report.Versions.Schema, Dmesg: kernelLines(report.Dmesg),
@@ -91,5 +92,6 @@ func (a *Agent) UnloadModule(_ context.Context, r *wire.UnloadModuleRequest) (*w
 	if err != nil {
 		return nil, err
 	}
+	a.versions = nil
 	return &wire.UnloadModuleReply{Dmesg: kernelLines(lines)}, nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/ttrpc"
 	"golang.org/x/sys/unix"
 
+	"github.com/mews-farm/mews/driver/kmod"
 	"github.com/mews-farm/mews/driver/kmod/kmsg"
 	"github.com/mews-farm/mews/driver/ptrace"
 	"github.com/mews-farm/mews/harness/agent/wire"
@@ -33,13 +34,14 @@ type Agent struct {
 	// Woke makes the machine, which was saved and taken up again, one of its own; nil: it cannot be. See [wire.Wake].
 	Woke func(*wire.Wake) error
 
-	log     *Log
-	busy    sync.Mutex // held by every call that does something
-	probe   *probe
-	legacy  *legacy
-	tracer  *ptrace.Driver
-	session *session
-	forks   chan func() // what must start a process from the main thread
+	log      *Log
+	busy     sync.Mutex     // held by every call that does something
+	versions *kmod.Versions // of the module that was loaded last
+	probe    *probe
+	legacy   *legacy
+	tracer   *ptrace.Driver
+	session  *session
+	forks    chan func() // what must start a process from the main thread
 }
 
 var _ wire.AgentService = (*Agent)(nil)

@@ -2,17 +2,21 @@
 
 package modern
 
-import "io/fs"
+import (
+	"io/fs"
+	"time"
+)
 
 // Process is what is known of a process.
 type Process struct {
 	PID, VPID, PPID int
-	UID, GID        int    // effective
-	Login           int    // the user who logged in; -1 if nobody did
-	TTY             int    // device number of the controlling terminal, 0 if there is none
-	Caps            Caps   // as of the last event that told
-	Comm            string // as of its last event
-	CWD             string // "" if unknown
+	UID, GID        int           // effective
+	Login           int           // the user who logged in; -1 if nobody did
+	TTY             int           // device number of the controlling terminal, 0 if there is none
+	Caps            Caps          // as of the last event that told
+	Start           time.Duration // when it was forked, since boot, suspend included; 0 if unknown
+	Comm            string        // as of its last event
+	CWD             string        // "" if unknown
 	ExePath         string
 	Exe             *Exe // nil where only an exec that was not seen could tell
 	Args            []string
@@ -79,7 +83,7 @@ func (t *Processes) Apply(ev *Event) *Process {
 	case Exec:
 		exe := ev.Exe
 		p := &Process{
-			ExePath: ev.Path, Exe: &exe, Args: ev.Args, Env: ev.Env, CWD: ev.Dir,
+			Start: t.start(ev.PID), ExePath: ev.Path, Exe: &exe, Args: ev.Args, Env: ev.Env, CWD: ev.Dir,
 			CgroupPath: ev.CgroupPath, cgroup: ev.Cgroup,
 		}
 		p.follow(ev)
@@ -103,10 +107,19 @@ func (t *Processes) fork(ev *Event) *Process {
 	if origin := t.Get(ev.Origin); origin != nil {
 		*child = *origin
 	}
+	child.Start = ev.Time
 	child.follow(ev)
 	t.place(child, ev)
 	t.put(child, ev.PID)
 	return child
+}
+
+// start is when the process was forked, which an exec does not change.
+func (t *Processes) start(pid int) time.Duration {
+	if p := t.Get(pid); p != nil {
+		return p.Start
+	}
+	return 0
 }
 
 // known returns the process of an event that changes nothing but what every event tells.

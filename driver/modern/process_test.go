@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 	"testing/fstest"
+	"time"
 )
 
 func procTree() fstest.MapFS {
@@ -16,7 +17,7 @@ func procTree() fstest.MapFS {
 		"1/status":    file("Name:\tinit\nPPid:\t0\nUid:\t0\t0\t0\t0\nNSpid:\t1\n"),
 		"1/cgroup":    file("0::/\n"),
 		"40/status":   file("Name:\tsh (x)\nPPid:\t1\nUid:\t7\t8\t7\t7\nGid:\t6\t9\t6\t6\nNSpid:\t40\t2\nCapInh:\t0000000000000001\nCapPrm:\t0000000000000030\nCapEff:\t0000000000000010\n"),
-		"40/stat":     file("40 (sh (x) 1) S 1 40 40 34816 40 4194304"),
+		"40/stat":     file("40 (sh (x) 1) S 1 40 40 34816 40 4194304 0 0 0 0 0 0 0 0 20 0 1 0 250 0 0"),
 		"40/loginuid": file("1000"),
 		"40/cwd":      {Data: []byte("/home/u"), Mode: fs.ModeSymlink},
 		"40/cmdline":  file("-sh\x00-c\x00x y\x00"),
@@ -35,7 +36,7 @@ func TestProcessesFromProc(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := tab.Get(40)
-	if p == nil || p.Comm != "sh (x)" || p.PPID != 1 || p.VPID != 2 || p.UID != 8 || p.GID != 9 || p.Caps != (Caps{0x10, 0x30, 1}) || p.Login != 1000 || p.TTY != 34816 || p.CWD != "/home/u" || p.CgroupPath != "/docker/abc" || p.ExePath != "/bin/sh" {
+	if p == nil || p.Comm != "sh (x)" || p.PPID != 1 || p.VPID != 2 || p.UID != 8 || p.GID != 9 || p.Caps != (Caps{0x10, 0x30, 1}) || p.Login != 1000 || p.TTY != 34816 || p.Start != 2500*time.Millisecond || p.CWD != "/home/u" || p.CgroupPath != "/docker/abc" || p.ExePath != "/bin/sh" {
 		t.Errorf("process 40 is %+v", p)
 	}
 	if !slices.Equal(p.Args, []string{"-sh", "-c", "x y"}) || !slices.Equal(p.Env, []string{"MEWS_ID=q"}) {
@@ -77,14 +78,14 @@ func TestProcessesFollowEvents(t *testing.T) {
 	proc := procTree()
 	tab := NewProcesses(proc)
 
-	child := tab.Apply(&Event{Kind: Fork, PID: 60, VPID: 3, PPID: 40, Origin: 40, Comm: "sh (x)", Cgroup: 5})
-	if child.ExePath != "/bin/sh" || child.CgroupPath != "/docker/abc" || child.PPID != 40 {
+	child := tab.Apply(&Event{Kind: Fork, Time: 9 * time.Second, PID: 60, VPID: 3, PPID: 40, Origin: 40, Comm: "sh (x)", Cgroup: 5})
+	if child.Start != 9*time.Second || child.ExePath != "/bin/sh" || child.CgroupPath != "/docker/abc" || child.PPID != 40 {
 		t.Errorf("the child is not like its origin: %+v", child)
 	}
 	tab.Apply(&Event{Kind: Exec, PID: 60, PPID: 40, Comm: "cp", Path: "/bin/cp", Exe: Exe{UpperLayer: true}, Args: []string{"cp"}, CgroupPath: "/docker/abc", Cgroup: 5})
-	open := &Event{Kind: Open, PID: 60, PPID: 1, Comm: "renamed", Cgroup: 5}
+	open := &Event{Kind: Open, Time: 12 * time.Second, PID: 60, PPID: 1, Comm: "renamed", Cgroup: 5}
 	p := tab.Apply(open)
-	if p.ExePath != "/bin/cp" || p.Exe == nil || !p.Exe.UpperLayer || p.Comm != "renamed" || p.PPID != 1 {
+	if p.Start != 9*time.Second || p.ExePath != "/bin/cp" || p.Exe == nil || !p.Exe.UpperLayer || p.Comm != "renamed" || p.PPID != 1 {
 		t.Errorf("after exec and open the process is %+v", p)
 	}
 	if q := tab.Get(40); q.ExePath != "/bin/sh" {

@@ -9,6 +9,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/mews-farm/mews/results/cause"
 )
@@ -69,7 +70,7 @@ func (f procFS) process(pid int) *Process {
 	p.ExePath, _ = fs.ReadLink(f.root, f.name(pid, "exe"))
 	p.ExePath = strings.TrimSuffix(p.ExePath, " (deleted)")
 	p.CWD, _ = fs.ReadLink(f.root, f.name(pid, "cwd"))
-	p.TTY = f.terminal(pid)
+	p.TTY, p.Start = f.stat(pid)
 	if login, ok := f.read(pid, "loginuid"); ok {
 		if uid, err := strconv.ParseUint(strings.TrimSpace(login), 10, 32); err == nil {
 			p.Login = int(int32(uid))
@@ -81,15 +82,22 @@ func (f procFS) process(pid int) *Process {
 	return p
 }
 
-// terminal is the seventh word of stat. The name before it is in brackets, and may hold any of them and spaces.
-func (f procFS) terminal(pid int) int {
+// clockTick is what /proc counts in: USER_HZ, which is 100 on every architecture that Linux still has.
+const clockTick = time.Second / 100
+
+// stat is the controlling terminal and when the process was forked: words 7 and 22 of the file. The name before them is in
+// brackets, and may hold any of them and spaces.
+func (f procFS) stat(pid int) (tty int, start time.Duration) {
 	stat, _ := f.read(pid, "stat")
 	words := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	if len(words) < 5 {
-		return 0
+	word := func(n int) int64 {
+		if n -= 3; n >= len(words) {
+			return 0
+		}
+		v, _ := strconv.ParseInt(words[n], 10, 64)
+		return v
 	}
-	tty, _ := strconv.Atoi(words[4])
-	return tty
+	return int(word(7)), time.Duration(word(22)) * clockTick
 }
 
 // cgroup returns the path in the default hierarchy, which is the one numbered 0.

@@ -21,19 +21,24 @@ func readAccounts() *accounts {
 	return &accounts{users: accountsOf("/etc/passwd"), groups: accountsOf("/etc/group")}
 }
 
+// head is what a file begins with, "" if it cannot be read.
+func head(file string, limit int64) string {
+	f, err := os.Open(file)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, limit))
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
 // accountsOf reads name:password:number lines. A guest that has none has no names.
 func accountsOf(file string) map[int]string {
 	m := map[int]string{}
-	f, err := os.Open(file)
-	if err != nil {
-		return m
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxAccounts))
-	if err != nil {
-		return m
-	}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(head(file, maxAccounts)) {
 		parts := strings.SplitN(line, ":", 4)
 		if len(parts) < 4 {
 			continue

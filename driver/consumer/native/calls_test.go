@@ -55,19 +55,20 @@ var callTests = []struct {
 		"evt.type": "connect", "evt.res": "EINPROGRESS", "evt.rawres": "-115", "evt.failed": "true", "evt.dir": "<", "evt.arg.res": "EINPROGRESS", "evt.arg.fd": "5",
 		"fd.num": "5", "fd.name": "10.0.0.2:40000->10.0.0.1:443", "evt.arg.tuple": "10.0.0.2:40000->10.0.0.1:443", "fd.type": "ipv4", "fd.typechar": "4", "fd.sockfamily": "ip", "fd.l4proto": "tcp",
 		"fd.cip": "10.0.0.2", "fd.cport": "40000", "fd.sip": "10.0.0.1", "fd.sport": "443", "fd.lip": "10.0.0.2", "fd.lport": "40000", "fd.rip": "10.0.0.1", "fd.rport": "443",
+		"fd.sip.name": "api.example", "fd.rip.name": "api.example", "fd.cip.name": "client.example", "fd.lip.name": "client.example",
 		"thread.tid": "61", "thread.cap_effective": "CAP_SYS_ADMIN", "thread.cap_permitted": "CAP_CHOWN CAP_SYS_ADMIN", "thread.cap_inheritable": "CAP_CHECKPOINT_RESTORE",
 		"proc.tty": "34816", "user.loginuid": "0", "user.loginname": "root", "user.name": "root", "group.gid": "0", "group.name": "root", "proc.cwd": "/home/u/",
 	}},
 	{"refused connect", with(callOf("connect", -int64(unix.ECONNREFUSED), 5), func(e *modern.Event) {
 		e.Sock = ends("[::1]:40000", "")
 		e.Addr = &modern.Endpoint{Family: unix.AF_INET6, IP: netip.MustParseAddrPort("[::1]:22")}
-	}), map[string]string{"fd.type": "ipv6", "fd.typechar": "6", "fd.name": "::1:40000->::1:22", "fd.sip": "::1", "fd.sport": "22", "evt.arg.addr": "::1:22"}},
+	}), map[string]string{"fd.type": "ipv6", "fd.typechar": "6", "fd.name": "::1:40000->::1:22", "fd.sip": "::1", "fd.sip.name": "localhost", "fd.sport": "22", "evt.arg.addr": "::1:22"}},
 	{"unix connect", with(callOf("connect", 0, 5), func(e *modern.Event) {
 		e.Sock = &modern.Socket{Type: unix.SOCK_STREAM, Local: modern.Endpoint{Family: unix.AF_UNIX}}
 		e.Addr = &modern.Endpoint{Family: unix.AF_UNIX, Path: "/run/docker.sock"}
 	}), map[string]string{"fd.name": "/run/docker.sock", "fd.type": "unix", "fd.typechar": "u", "fd.sockfamily": "unix", "fd.sip": "", "evt.arg.addr": "/run/docker.sock"}},
 	{"accept", with(callOf("accept4", 6, 4), func(e *modern.Event) { e.Sock = ends("10.0.0.2:80", "10.0.0.9:5000") }),
-		map[string]string{"fd.num": "6", "fd.name": "10.0.0.9:5000->10.0.0.2:80", "fd.cip": "10.0.0.9", "fd.sport": "80", "fd.lport": "80", "fd.rport": "5000"}},
+		map[string]string{"fd.num": "6", "fd.name": "10.0.0.9:5000->10.0.0.2:80", "fd.cip": "10.0.0.9", "fd.sport": "80", "fd.lport": "80", "fd.rport": "5000", "fd.cip.name": ""}},
 	{"bind", with(callOf("bind", 0, 4), func(e *modern.Event) { e.Sock = ends("0.0.0.0:8080", "") }),
 		map[string]string{"fd.name": "0.0.0.0:8080", "fd.sip": "0.0.0.0", "fd.sport": "8080", "fd.cip": "", "fd.rip": ""}},
 	{"packet socket", with(callOf("socket", 7, unix.AF_PACKET, unix.SOCK_RAW, 0x300), func(e *modern.Event) {

@@ -149,14 +149,14 @@ func (e *event) socketFD(name string) (rules.Value, bool) {
 		case server.IsValid() && server.Port() != 0:
 			return str(e.plain(server))
 		}
-	case "fd.cip", "fd.cport", "fd.cnet":
-		return end(name[4:], client)
-	case "fd.sip", "fd.sport", "fd.snet":
-		return end(name[4:], server)
-	case "fd.lip", "fd.lport", "fd.lnet":
-		return end(name[4:], local)
-	case "fd.rip", "fd.rport", "fd.rnet":
-		return end(name[4:], remote)
+	case "fd.cip", "fd.cport", "fd.cnet", "fd.cip.name":
+		return e.end(name[4:], client)
+	case "fd.sip", "fd.sport", "fd.snet", "fd.sip.name":
+		return e.end(name[4:], server)
+	case "fd.lip", "fd.lport", "fd.lnet", "fd.lip.name":
+		return e.end(name[4:], local)
+	case "fd.rip", "fd.rport", "fd.rnet", "fd.rip.name":
+		return e.end(name[4:], remote)
 	}
 	return rules.Value{}, false
 }
@@ -170,11 +170,14 @@ func (e *event) plain(a netip.AddrPort) string {
 	return s.since(start)
 }
 
-// end is the address or the port of one end of a connection.
-func end(what string, a netip.AddrPort) (rules.Value, bool) {
+// end is the address, the port or the name of one end of a connection.
+func (e *event) end(what string, a netip.AddrPort) (rules.Value, bool) {
 	switch {
 	case !a.IsValid():
 		return rules.Value{}, false
+	case what == "ip.name":
+		name := e.hosts[a.Addr().Unmap()]
+		return nonEmpty(name, name)
 	case what == "port":
 		return number(int(a.Port()))
 	}

@@ -21,6 +21,7 @@ type event struct {
 	process   *modern.Process
 	processes *modern.Processes
 	names     *accounts
+	hosts     hosts
 	num       uint64
 	*work
 }
@@ -160,6 +161,8 @@ func (e *event) proc(name, arg string) (rules.Value, bool) {
 		return nonEmpty(p.CWD, e.withSlash(p.CWD))
 	case "proc.tty":
 		return number(p.TTY)
+	case "proc.duration":
+		return rules.NumberValue(int64(e.Time - p.Start)), p.Start != 0
 	case "proc.aname", "proc.aexe", "proc.aexepath", "proc.acmdline", "proc.apid":
 		return e.ancestors(ancestral[name], arg)
 	case "proc.env":

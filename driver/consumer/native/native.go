@@ -40,6 +40,7 @@ const malformed = "malformed record"
 type Consumer struct {
 	driver    Driver
 	processes *modern.Processes
+	hosts     string // the file of the names of addresses
 	watches   []watch
 	matcher   *rules.Matcher // of the watches, in their order
 	event     event          // the one that is evaluated
@@ -61,6 +62,7 @@ func New(d Driver) *Consumer {
 	return &Consumer{
 		driver:    d,
 		processes: modern.NewProcesses(os.DirFS("/proc")),
+		hosts:     "/etc/hosts",
 		matches:   make(chan consumer.Match, matchBuffer),
 		done:      make(chan struct{}),
 		abandon:   make(chan struct{}),
@@ -132,7 +134,7 @@ func (c *Consumer) Start(_ context.Context, watches []consumer.Watch) error {
 	if err := c.processes.Seed(); err != nil {
 		return err
 	}
-	c.event = event{processes: c.processes, names: readAccounts(), work: &work{}}
+	c.event = event{processes: c.processes, names: readAccounts(), hosts: readHosts(c.hosts), work: &work{}}
 	go c.run()
 	return nil
 }

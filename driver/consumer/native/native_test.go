@@ -65,6 +65,7 @@ func (d *fakeDriver) Read() (modern.Event, error) {
 // newConsumer is a consumer of a guest in which only process 1 runs.
 func newConsumer(d Driver) *Consumer {
 	c := New(d)
+	c.hosts = "testdata/hosts"
 	c.processes = modern.NewProcesses(fstest.MapFS{
 		"1/status":  {Data: []byte("Name:\tagent\nPPid:\t0\n")},
 		"1/cmdline": {Data: []byte("/sbin/agent\x00init\x00")},
@@ -102,12 +103,12 @@ func openOf(name string, flags int, ret int64) modern.Event {
 
 func TestFields(t *testing.T) {
 	start := execOf("/usr/bin/cp", modern.Exe{Ino: 42, Writable: true, UpperLayer: true}, container)
-	start.Dir = "/home/u"
+	start.Dir, start.Time = "/home/u", 18*time.Second
 	tests := map[string]map[string]string{
 		"exec": {
 			"evt.type": "execve", "evt.num": "1", "evt.res": "SUCCESS", "evt.arg.flags": "EXE_WRITABLE|EXE_UPPER_LAYER",
 			"proc.name": "cp", "proc.exe": "/usr/bin/cp", "proc.exepath": "/usr/bin/cp", "proc.args": "-x y", "proc.cmdline": "cp -x y",
-			"proc.pid": "60", "proc.vpid": "2", "proc.ppid": "1", "proc.pname": "agent", "proc.pcmdline": "agent init", "proc.pexe": "/sbin/agent", "proc.aname": "(agent)", "proc.aname[0]": "cp", "proc.aname[1]": "agent",
+			"proc.pid": "60", "proc.vpid": "2", "proc.ppid": "1", "proc.duration": "5660000000", "proc.pname": "agent", "proc.pcmdline": "agent init", "proc.pexe": "/sbin/agent", "proc.aname": "(agent)", "proc.aname[0]": "cp", "proc.aname[1]": "agent",
 			"proc.pexepath": "/sbin/agent", "proc.pvpid": "1", "proc.aexe[1]": "/sbin/agent", "proc.aexepath": "(/sbin/agent)", "proc.acmdline[1]": "agent init", "proc.apid[1]": "1", "proc.apid": "(1)",
 			"evt.arg.filename": "/usr/bin/cp", "evt.arg.exe": "/usr/bin/cp", "proc.cwd": "/home/u/",
 			"proc.env": "MEWS_ID=q7 A=b=c", "proc.env[A]": "b=c", "proc.exe_ino": "42",
@@ -127,12 +128,13 @@ func TestFields(t *testing.T) {
 			"evt.arg.flags": "O_SYNC|O_RDWR", "fd.typechar": "f", "fd.type": "", "fd.filename": "",
 		},
 		"directory":                     {"evt.num": "4", "fd.typechar": "d", "fd.name": "/etc", "evt.arg.flags": "O_DIRECTORY|O_RDONLY"},
-		"started before anybody looked": {"evt.num": "5", "proc.name": "cat", "proc.is_exe_upper_layer": "", "proc.exepath": "", "proc.exe": "", "container.id": "host", "thread.cgroups": ""},
+		"started before anybody looked": {"evt.num": "5", "proc.name": "cat", "proc.is_exe_upper_layer": "", "proc.exepath": "", "proc.exe": "", "proc.duration": "", "container.id": "host", "thread.cgroups": ""},
 	}
 	order := []string{"exec", "open", "refused", "directory", "started before anybody looked"}
 	old := openOf("/etc/x", 0, 3)
 	old.PID, old.Comm = 70, "cat"
-	d := newFakeDriver(start,
+	fork := modern.Event{Kind: modern.Fork, Time: 12340 * time.Millisecond, PID: 60, PPID: 1, Origin: 1}
+	d := newFakeDriver(fork, start,
 		openOf("../shadow", unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, 5),
 		openOf("//x/../shadow", unix.O_RDWR|unix.O_SYNC, -int64(unix.EACCES)),
 		openOf("/etc/", unix.O_DIRECTORY, 6), old)

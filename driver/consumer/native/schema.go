@@ -32,6 +32,10 @@ var fixed = rules.Table{
 	"fd.sip":        {Kind: rules.Address}, // the server's
 	"fd.lip":        {Kind: rules.Address}, // the local one
 	"fd.rip":        {Kind: rules.Address}, // the remote one
+	"fd.cip.name":   {Kind: rules.String},  // what the guest's /etc/hosts calls the client's address; nobody asks DNS
+	"fd.sip.name":   {Kind: rules.String},
+	"fd.lip.name":   {Kind: rules.String},
+	"fd.rip.name":   {Kind: rules.String},
 	"fd.cnet":       {Kind: rules.Network}, // of the client's address, and so on
 	"fd.snet":       {Kind: rules.Network},
 	"fd.lnet":       {Kind: rules.Network},
@@ -59,6 +63,7 @@ var fixed = rules.Table{
 	"proc.vpid":               {Kind: rules.Number},
 	"proc.ppid":               {Kind: rules.Number},
 	"proc.tty":                {Kind: rules.Number}, // 0 if it has none
+	"proc.duration":           {Kind: rules.Number}, // nanoseconds since it was forked
 	"proc.pname":              {Kind: rules.String},
 	"proc.pexe":               {Kind: rules.String}, // argv[0] of the parent
 	"proc.pexepath":           {Kind: rules.String},

@@ -23,7 +23,7 @@ import (
 type Rule struct {
 	*rules.Rule
 	Condition string   // in the consumer's own words
-	Fields    []string // of the condition and the output, as far as the consumer has them
+	Fields    []string // of the condition and the output, as far as the consumer has them and can print them
 }
 
 // vocabulary is what a consumer understands.
@@ -136,7 +136,7 @@ func rulesFor(scens []scenarios.Scenario, set *rules.Set, v vocabulary) (take ma
 			lacks(s, fmt.Sprintf("the scenario expects the field %s of its alert, which the consumer does not have", f))
 			continue
 		}
-		fields := slices.DeleteFunc(r.Fields(), func(f string) bool { return slices.Contains(res.Lacks, f) })
+		fields := slices.DeleteFunc(r.Fields(), func(f string) bool { return slices.Contains(res.Lacks, f) || rules.FilterOnly(f) })
 		take[s.Rule] = Rule{r, condition, fields}
 	}
 	return take, unable, nil

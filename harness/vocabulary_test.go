@@ -84,7 +84,7 @@ func TestRulesFor(t *testing.T) {
 	set, err := rules.Load(rules.File{Name: "r.yaml", Data: []byte(`
 - rule: takes
   desc: d
-  condition: proc.name = a or proc.name = b and fd.name = c
+  condition: proc.name = a or proc.name = b and fd.name = c and fd.ip = 1.2.3.4
   output: o %proc.name %proc.pexepath %container.id
   priority: INFO
 - {rule: broken, desc: d, condition: proc.nam = a, output: o, priority: INFO}
@@ -99,7 +99,7 @@ func TestRulesFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := take["takes"]; got.Condition != "proc.name = a or (proc.name = b and fd.name = c)" || !slices.Equal(got.Fields, []string{"container.id", "fd.name", "proc.name"}) {
+	if got := take["takes"]; got.Condition != "proc.name = a or (proc.name = b and fd.name = c and fd.ip = 1.2.3.4)" || !slices.Equal(got.Fields, []string{"container.id", "fd.name", "proc.name"}) {
 		t.Errorf("the condition %q with the fields %q", got.Condition, got.Fields)
 	}
 	if e := unable["b"]; e == nil || !strings.Contains(e.Error(), "no operator regex") || len(unable) != 1 {

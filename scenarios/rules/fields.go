@@ -36,6 +36,15 @@ func (falco) Fields() []string {
 	return names
 }
 
+// FilterOnly reports whether libsinsp compares a field and refuses to print it ("is filter only and cannot be used as a
+// display field"): what stands for either end of a connection has no one value, and a network is a question.
+func FilterOnly(name string) bool {
+	name, _, _ = strings.Cut(name, "[")
+	return filterOnly[name]
+}
+
+var filterOnly = setOf(strings.Fields("evt.around fd.cnet fd.ip fd.lnet fd.net fd.port fd.proto fd.rnet fd.snet"))
+
 // dotted are the fields whose argument follows a dot.
 var dotted = map[string]FieldType{
 	"evt.arg.":       {Kind: String, Type: "CHARBUF"},

@@ -27,9 +27,11 @@ type Deed struct {
 	Context   Context `json:"context"`
 	Container Setup   `json:"container,omitzero"`
 	Steps     []Step  `json:"steps"`
+	Cleanup   []Step  `json:"cleanup,omitempty"` // done whatever became of the steps
 }
 
-// Result is what the acting process did. Steps after one that failed are not tried, and not listed.
+// Result is what the acting process did. Steps after one that failed are not tried, and
+// not listed; the cleanup is.
 type Result struct {
 	ID    string       `json:"id"`
 	PID   int          `json:"pid"`  // as the acting process sees itself: 1 in a container
@@ -70,15 +72,32 @@ func Act(ctx context.Context, r io.Reader, w io.Writer) error {
 	if env := os.Getenv(EnvID); env != d.ID {
 		return fmt.Errorf("the deed's id is %q and %s is %q: an alert could not be told from another's", d.ID, EnvID, env)
 	}
-	res := Result{ID: d.ID, PID: os.Getpid(), Want: len(d.Steps), Steps: []StepResult{}}
+	res := Result{ID: d.ID, PID: os.Getpid(), Want: len(d.Steps) + len(d.Cleanup), Steps: []StepResult{}}
 	for _, s := range d.Steps {
+		if _, ok := s.action.(last); ok {
+			return leave(ctx, w, res, s.action)
+		}
 		sr := do(ctx, s.action)
 		res.Steps = append(res.Steps, sr)
 		if !sr.OK {
 			break
 		}
 	}
+	for _, s := range d.Cleanup {
+		res.Steps = append(res.Steps, do(ctx, s.action))
+	}
 	return json.NewEncoder(w).Encode(res)
+}
+
+// leave does the last step of a deed, after which this process is another program: the result that says so is written
+// before. If the step fails, the error says that the result was wrong.
+func leave(ctx context.Context, w io.Writer, res Result, a Action) error {
+	res.Steps = append(res.Steps, StepResult{Action: a.Kind(), OK: true, Detail: Detail{PID: res.PID, FD: -1}})
+	if err := json.NewEncoder(w).Encode(res); err != nil {
+		return err
+	}
+	_, err := a.Do(ctx)
+	return err
 }
 
 // ReadDeed reads a deed and refuses one that is not sound.

@@ -190,7 +190,7 @@ func TestActRefuses(t *testing.T) {
 		{"no action", `{"id":"` + attackID + `","steps":[{}]}`, `the step has no action`},
 		{"two actions", `{"id":"` + attackID + `","steps":[{"exec":{"path":"/a"},"copy":{"src":"/a","dst":"/b"}}]}`, `more than one action`},
 		{"relative path", `{"id":"` + attackID + `","steps":[{"exec":{"path":"a"}}]}`, `the path "a" is not absolute`},
-		{"memfd or what", `{"id":"` + attackID + `","steps":[{"memfd-exec":{"src":"/a","run":"disk"}}]}`, `unknown descriptor "disk" to run (known: memfd, src)`},
+		{"memfd or what", `{"id":"` + attackID + `","steps":[{"memfd-exec":{"src":"/a","run":"disk"}}]}`, `unknown descriptor to run "disk" (known: memfd, src)`},
 		{"dots", `{"id":"` + attackID + `","steps":[{"copy":{"src":"/a/../b","dst":"/c"}}]}`, `not absolute and clean`},
 		{"another's id", `{"id":"` + twinID + `","steps":[]}`, EnvID + ` is "` + attackID + `"`},
 		{"bad id", `{"id":"../x","steps":[]}`, `not 12 to 32 hexadecimal digits`},

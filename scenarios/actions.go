@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -25,6 +26,7 @@ import (
 type Exec struct {
 	Path string   `yaml:"path,required" json:"path"` // absolute; also its argv[0]
 	Args []string `yaml:"args" json:"args,omitempty"`
+	User int      `yaml:"user" json:"user,omitempty"` // the number of who runs it
 }
 
 // Kind implements [Action].
@@ -33,6 +35,9 @@ func (Exec) Kind() string { return "exec" }
 // Do implements [Action].
 func (a Exec) Do(ctx context.Context) (Detail, error) {
 	cmd := exec.CommandContext(ctx, a.Path, a.Args...)
+	if a.User != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(a.User), Gid: uint32(a.User)}}
+	}
 	err := cmd.Run()
 	d := Detail{Path: a.Path, FD: -1}
 	if cmd.Process != nil {
@@ -44,21 +49,19 @@ func (a Exec) Do(ctx context.Context) (Detail, error) {
 	return d, nil
 }
 
-func (a Exec) check() error { return absolute(a.Path) }
+func (a Exec) check() error {
+	if a.User < 0 || a.User > maxUser {
+		return fmt.Errorf("the user %d is none from 0 to %d", a.User, maxUser)
+	}
+	return absolute(a.Path)
+}
+
+// maxUser is the highest number of an account that is one: nobody's.
+const maxUser = 65534
 
 func (a Exec) needs() []string { return nil }
 
-func (a Exec) fill(sub substitution) (Action, error) {
-	var err error
-	var out Exec
-	if out.Path, err = sub.fill(a.Path); err != nil {
-		return nil, err
-	}
-	if out.Args, err = sub.fillAll(a.Args); err != nil {
-		return nil, err
-	}
-	return out, out.check()
-}
+func (a Exec) fill(sub substitution) (Action, error) { return filled(a, sub) }
 
 // Copy makes a new file with the bytes of another, by read and write: not a link, not a clone, not a rename.
 type Copy struct {
@@ -109,17 +112,7 @@ func (a Copy) check() error {
 
 func (a Copy) needs() []string { return nil }
 
-func (a Copy) fill(sub substitution) (Action, error) {
-	out := Copy{Mode: a.Mode}
-	var err error
-	if out.Src, err = sub.fill(a.Src); err != nil {
-		return nil, err
-	}
-	if out.Dst, err = sub.fill(a.Dst); err != nil {
-		return nil, err
-	}
-	return out, out.check()
-}
+func (a Copy) fill(sub substitution) (Action, error) { return filled(a, sub) }
 
 // Open opens a file by the system call that is named, and closes it again.
 type Open struct {
@@ -174,12 +167,10 @@ func (a Open) values() (flags, resolve uint64, mode uint32, err error) {
 
 func (a Open) check() error {
 	flags, resolve, _, err := a.values()
-	known := []string{"open", "openat", "openat2"}
-	switch {
-	case err != nil:
+	if err := errors.Join(err, oneOf("syscall", a.Syscall, openCalls)); err != nil {
 		return err
-	case a.Syscall != "open" && a.Syscall != "openat" && a.Syscall != "openat2":
-		return fmt.Errorf("unknown syscall %q%s (known: %s)", a.Syscall, nearest.Hint(a.Syscall, known), strings.Join(known, ", "))
+	}
+	switch {
 	case resolve != 0 && a.Syscall != "openat2":
 		return fmt.Errorf("%s has no resolve flags; openat2 has", a.Syscall)
 	case a.Mode != "" && flags&unix.O_CREAT == 0:
@@ -197,14 +188,9 @@ func (a Open) needs() []string {
 	return nil
 }
 
-func (a Open) fill(sub substitution) (Action, error) {
-	out := a
-	var err error
-	if out.Path, err = sub.fill(a.Path); err != nil {
-		return nil, err
-	}
-	return out, out.check()
-}
+func (a Open) fill(sub substitution) (Action, error) { return filled(a, sub) }
+
+var openCalls = []string{"open", "openat", "openat2"}
 
 var openFlags = map[string]uint64{
 	"O_RDONLY": unix.O_RDONLY, "O_WRONLY": unix.O_WRONLY, "O_RDWR": unix.O_RDWR,
@@ -217,6 +203,14 @@ var resolveFlags = map[string]uint64{
 	"RESOLVE_BENEATH": unix.RESOLVE_BENEATH, "RESOLVE_IN_ROOT": unix.RESOLVE_IN_ROOT,
 	"RESOLVE_NO_MAGICLINKS": unix.RESOLVE_NO_MAGICLINKS, "RESOLVE_NO_SYMLINKS": unix.RESOLVE_NO_SYMLINKS,
 	"RESOLVE_NO_XDEV": unix.RESOLVE_NO_XDEV,
+}
+
+// oneOf refuses a word that is none of those known.
+func oneOf(what, word string, known []string) error {
+	if slices.Contains(known, word) {
+		return nil
+	}
+	return fmt.Errorf("unknown %s %q%s (known: %s)", what, word, nearest.Hint(word, known), strings.Join(known, ", "))
 }
 
 // sum is the flags of those names together.
@@ -258,6 +252,15 @@ func absolute(p string) error {
 		return fmt.Errorf("the path %q is not absolute and clean", p)
 	}
 	return nil
+}
+
+// absolutes is absolute of each.
+func absolutes(paths ...string) error {
+	var errs []error
+	for _, p := range paths {
+		errs = append(errs, absolute(p))
+	}
+	return errors.Join(errs...)
 }
 
 // climbing refuses a path that does not go up: it would be no traversal.

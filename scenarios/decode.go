@@ -27,8 +27,10 @@ type document struct {
 	Container   *setupForm             `yaml:"container"`
 	Needs       Needs                  `yaml:"needs"`
 	Vars        strictyaml.Map[string] `yaml:"vars"`
+	Setup       []stepForm             `yaml:"setup"`
 	Attack      []stepForm             `yaml:"attack"`
 	Twin        []stepForm             `yaml:"twin"`
+	Cleanup     []stepForm             `yaml:"cleanup"`
 	Expect      struct {
 		Priority string                 `yaml:"priority"`
 		Fields   strictyaml.Map[string] `yaml:"fields"`
@@ -94,7 +96,7 @@ func Parse(file string, data []byte) (Scenario, error) {
 		}
 		return out
 	}
-	s.Attack, s.Twin = steps("attack", d.Attack), steps("twin", d.Twin)
+	s.Setup, s.Attack, s.Twin, s.Cleanup = steps("setup", d.Setup), steps("attack", d.Attack), steps("twin", d.Twin), steps("cleanup", d.Cleanup)
 	if err := errors.Join(errs...); err != nil {
 		return Scenario{}, err
 	}
@@ -156,7 +158,22 @@ func lintShape(s Scenario) []error {
 	if errA == nil && errT == nil && len(a.Steps) > 0 && reflect.DeepEqual(a.Steps, t.Steps) {
 		errs = append(errs, fmt.Errorf("scenario %s: the twin is the attack", s.Name))
 	}
-	for _, st := range slices.Concat(s.Attack, s.Twin) {
+	for _, part := range []struct {
+		name  string
+		steps []Step
+	}{{"setup", s.Setup}, {"attack", s.Attack}, {"twin", s.Twin}, {"cleanup", s.Cleanup}} {
+		for i, st := range part.steps {
+			_, ends := st.action.(last)
+			switch {
+			case !ends:
+			case part.name == "setup" || part.name == "cleanup" || i < len(part.steps)-1:
+				errs = append(errs, fmt.Errorf("scenario %s: %s must be the last step of attack and twin: nobody is left to do another", s.Name, st.action.Kind()))
+			case len(s.Cleanup) > 0:
+				errs = append(errs, fmt.Errorf("scenario %s: after %s nobody is left for the cleanup", s.Name, st.action.Kind()))
+			}
+		}
+	}
+	for _, st := range slices.Concat(s.Setup, s.Attack, s.Twin, s.Cleanup) {
 		for _, call := range st.action.needs() {
 			if !slices.Contains(s.Needs.Syscalls, call) {
 				errs = append(errs, fmt.Errorf("scenario %s: it calls %s, which not every kernel has; say so in needs.syscalls", s.Name, call))

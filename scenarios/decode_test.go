@@ -28,7 +28,7 @@ expect:
 func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
 		{"unknown key", "owner:", "ownr:", `x.yaml:5:1: unknown key "ownr"; did you mean "owner"?`},
-		{"unknown action", "- open: {syscall: openat, path: /etc/hostname}", "- opn: {}", `x.yaml:11:5: unknown key "opn"; did you mean "open"? (known: copy, exec, memfd-exec, open)`},
+		{"unknown action", "- open: {syscall: openat, path: /etc/hostname}", "- opn: {}", `x.yaml:11:5: unknown key "opn"; did you mean "open"? (known: age, as, `},
 		{"unknown parameter", "path: /etc/hostname", "pth: /etc/hostname", `unknown key "pth"; did you mean "path"?`},
 		{"missing parameter", "syscall: openat, path: /etc/hostname", "syscall: openat", `x.yaml:11:11: key "path" is missing`},
 		{"a shell is no action", "- open: {syscall: openat, path: /etc/hostname}", "- cat /etc/shadow", `x.yaml:11:5: a mapping was expected`},
@@ -44,7 +44,7 @@ func TestParseRefuses(t *testing.T) {
 		{"traversal that is not one", "path: /etc/hostname", "path: /etc/hostname, traverse: true", `the path "/etc/hostname" is not an absolute one with .. in it`},
 		{"relative traversal", "path: /etc/hostname", "path: ../etc/hostname, traverse: true", `the path "../etc/hostname" is not an absolute one`},
 		{"traversal unsaid", "path: /etc/hostname", "path: /srv/../etc/hostname", `the path "/srv/../etc/hostname" is not absolute and clean`},
-		{"descriptor", "- open: {syscall: openat, path: /etc/hostname}", "- memfd-exec: {src: /bin/true, run: memf}", `unknown descriptor "memf" to run; did you mean "memfd"?`},
+		{"descriptor", "- open: {syscall: openat, path: /etc/hostname}", "- memfd-exec: {src: /bin/true, run: memf}", `unknown descriptor to run "memf"; did you mean "memfd"?`},
 		{"no descriptor", "- open: {syscall: openat, path: /etc/hostname}", "- memfd-exec: {src: /bin/true}", `x.yaml:11:17: key "run" is missing`},
 		{"traversal through a variable", "file: /etc/shadow", "file: /etc/../shadow", `the path "/etc/../shadow" is not absolute and clean`},
 		{"unknown variable", "${file}", "${fil}", `no variable is named "fil"`},

@@ -4,15 +4,13 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/mews-farm/mews/internal/nearest"
 )
 
 // MemfdExec copies a program to an anonymous file of memfd_create(2), then runs a program by the descriptor of an open
@@ -70,23 +68,10 @@ func (a MemfdExec) Do(ctx context.Context) (Detail, error) {
 }
 
 func (a MemfdExec) check() error {
-	if a.Run != "memfd" && a.Run != "src" {
-		return fmt.Errorf("unknown descriptor %q to run%s (known: %s)", a.Run, nearest.Hint(a.Run, memfdRuns), strings.Join(memfdRuns, ", "))
-	}
-	return absolute(a.Src)
+	return errors.Join(oneOf("descriptor to run", a.Run, memfdRuns), absolute(a.Src))
 }
 
 // needs: memfd_create is of Linux 3.17, younger than the oldest kernels that drivers are built for (3.10 of el7).
 func (MemfdExec) needs() []string { return []string{"memfd_create"} }
 
-func (a MemfdExec) fill(sub substitution) (Action, error) {
-	out := MemfdExec{Run: a.Run}
-	var err error
-	if out.Src, err = sub.fill(a.Src); err != nil {
-		return nil, err
-	}
-	if out.Args, err = sub.fillAll(a.Args); err != nil {
-		return nil, err
-	}
-	return out, out.check()
-}
+func (a MemfdExec) fill(sub substitution) (Action, error) { return filled(a, sub) }

@@ -3,10 +3,12 @@
 package scenarios
 
 import (
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mews-farm/mews/results/cause"
 	"github.com/mews-farm/mews/scenarios/rules"
@@ -16,13 +18,22 @@ import (
 type world struct {
 	deed   Deed
 	origin map[string]string // of what the deed copied
+	as     fields            // the exec of the child that acts, if one does
+	age    time.Duration     // of the acting process
 	events []fields
 }
 
 func eventsOf(t *testing.T, d Deed) []fields {
 	t.Helper()
 	w := &world{deed: d, origin: map[string]string{}}
-	for _, s := range d.Steps {
+	w.do(t, d.Steps)
+	w.do(t, d.Cleanup)
+	return w.events
+}
+
+func (w *world) do(t *testing.T, steps []Step) {
+	t.Helper()
+	for _, s := range steps {
 		switch a := s.action.(type) {
 		case Copy:
 			w.open("openat", a.Src, "O_RDONLY|O_CLOEXEC", true, false)
@@ -34,6 +45,33 @@ func eventsOf(t *testing.T, d Deed) []fields {
 			w.open(a.Syscall, a.Path, flags, !writes, writes)
 		case Exec:
 			w.exec(a.Path, a.Args, "agent", "agent act", nil)
+			if last := w.events[len(w.events)-1]; a.User == 1 {
+				last["user.name"], last["user.uid"] = rules.StringValue("daemon"), rules.NumberValue(1)
+			}
+		case Become:
+			w.exec(a.Path, a.Args, "runc", "runc run", nil)
+			w.events[len(w.events)-1]["proc.tty"] = rules.NumberValue(map[bool]int64{true: 34816}[a.Terminal])
+		case Link:
+			w.link(a)
+		case Remove, Listen: // of no interest to any rule
+		case Socket:
+			w.call("socket", 3)["evt.arg.domain"] = rules.StringValue(a.Domain)
+		case Connect:
+			w.connect(a)
+		case Ptrace:
+			w.call("ptrace", 0)["evt.arg.request"] = rules.StringValue(a.Request)
+		case As:
+			w.exec(a.Program, a.Args, "agent", "agent act", nil)
+			outer := w.as
+			w.as = w.events[len(w.events)-1]
+			w.do(t, a.steps())
+			w.as = outer
+		case Age:
+			least, _, err := a.values()
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.age += least
 		case MemfdExec:
 			w.exec("/proc/self/fd/3", a.Args, "agent", "agent act", nil)
 			last := w.events[len(w.events)-1]
@@ -44,7 +82,44 @@ func eventsOf(t *testing.T, d Deed) []fields {
 			t.Fatalf("nobody told this test what a driver sees of %s", a.Kind())
 		}
 	}
-	return w.events
+}
+
+// call is a system call of the acting process that returned a number.
+func (w *world) call(name string, result int64) fields {
+	f := w.process("agent", "/run/mews/agent", "/run/mews/agent", []string{"act"}, []string{"agent", "agent"})
+	for _, field := range []string{"proc.name", "proc.exe", "proc.args", "proc.cmdline"} {
+		if w.as != nil {
+			f[field] = w.as[field]
+		}
+	}
+	f["evt.type"], f["evt.rawres"], f["proc.duration"] = rules.StringValue(name), rules.NumberValue(result), rules.NumberValue(int64(w.age))
+	return f
+}
+
+func (w *world) link(a Link) {
+	f := w.call(a.Syscall, 0)
+	if strings.HasPrefix(a.Syscall, "symlink") {
+		f["evt.arg.target"], f["evt.arg.linkpath"] = rules.StringValue(a.From), rules.StringValue(a.To)
+		return
+	}
+	f["evt.arg.oldpath"], f["evt.arg.newpath"] = rules.StringValue(a.From), rules.StringValue(a.To)
+}
+
+func (w *world) connect(a Connect) {
+	to := netip.MustParseAddrPort(a.Address)
+	for call, result := range map[string]int64{"connect": 0, a.Dup: int64(a.Onto)} {
+		if call == "" {
+			continue
+		}
+		f := w.call(call, result)
+		f["fd.typechar"], f["fd.type"], f["fd.l4proto"] = rules.StringValue("4"), rules.StringValue("ipv4"), rules.StringValue("tcp")
+		f["fd.cip"], f["fd.cnet"] = rules.AddressValue(to.Addr()), rules.AddressValue(to.Addr())
+		f["fd.sip"], f["fd.snet"] = rules.AddressValue(to.Addr()), rules.AddressValue(to.Addr())
+		f["fd.sport"] = rules.NumberValue(int64(to.Port()))
+		if to.Addr().String() == "127.0.0.10" {
+			f["fd.sip.name"] = rules.StringValue("kubernetes.default.svc.cluster.local")
+		}
+	}
 }
 
 // process is what every event tells of who did it.
@@ -56,7 +131,7 @@ func (w *world) process(name, exe, exepath string, args, ancestors []string) fie
 		"proc.cwd": rules.StringValue("/"), "proc.env": rules.StringValue(EnvID + "=" + w.deed.ID),
 		"proc.is_exe_upper_layer": rules.BoolValue(false), "proc.is_exe_from_memfd": rules.BoolValue(false),
 		"proc.pname": rules.StringValue(ancestors[0]), "proc.aname": rules.ListValue(ancestors...),
-		"user.uid": rules.NumberValue(0), "container.id": rules.StringValue("host"), "thread.cgroups": rules.StringValue("unified=/"),
+		"user.uid": rules.NumberValue(0), "user.name": rules.StringValue("root"), "proc.tty": rules.NumberValue(0), "container.id": rules.StringValue("host"), "thread.cgroups": rules.StringValue("unified=/"),
 	}
 	if w.deed.Context == Container {
 		f["container.id"] = rules.StringValue("0123456789ab")
@@ -69,8 +144,8 @@ func (w *world) process(name, exe, exepath string, args, ancestors []string) fie
 
 func (w *world) open(call, name, flags string, read, write bool) {
 	full := path.Clean(name)
-	f := w.process("agent", "/run/mews/agent", "/run/mews/agent", []string{"act"}, []string{"agent", "agent"})
-	f["evt.type"], f["evt.arg.flags"] = rules.StringValue(call), rules.StringValue(flags)
+	f := w.call(call, 3)
+	f["evt.arg.flags"] = rules.StringValue(flags)
 	f["evt.is_open_read"], f["evt.is_open_write"] = rules.BoolValue(read), rules.BoolValue(write)
 	f["fd.name"], f["fd.nameraw"] = rules.StringValue(full), rules.StringValue(name)
 	f["fd.directory"], f["fd.filename"] = rules.StringValue(path.Dir(full)), rules.StringValue(path.Base(full))
@@ -152,7 +227,17 @@ func TestStableRules(t *testing.T) {
 	w := &world{deed: Deed{ID: attackID, Context: Container}}
 	w.exec("/usr/bin/prog", []string{"-x"}, "agent", "agent act", []string{"runc"})
 	w.open("openat", "/x", "O_RDONLY", true, false)
-	run, open := w.events[0], w.events[1]
+	dup := w.call("dup2", 2)
+	dup["fd.type"] = rules.StringValue("ipv6")
+	link := w.call("symlink", 0)
+	link["evt.arg.target"], link["evt.arg.oldpath"] = rules.StringValue("/"), rules.StringValue("/x")
+	trace := w.call("ptrace", 0)
+	trace["evt.arg.request"] = rules.StringValue("PTRACE_POKEDATA")
+	w.connect(Connect{Address: "198.51.100.7:443"})
+	run, open, connect := w.events[0], w.events[1], w.events[len(w.events)-1]
+	connect["proc.exe"] = rules.StringValue("/usr/bin/ssh")
+	shell := run.with("proc.name", rules.StringValue("bash")).with("proc.tty", rules.NumberValue(34817))
+	old := open.with("fd.name", rules.StringValue("/etc/shadow")).with("proc.duration", rules.NumberValue(6e9)).with("proc.name", rules.StringValue("nginx"))
 	str, yes := rules.StringValue, rules.BoolValue(true)
 	for _, c := range []struct {
 		rule, what string
@@ -181,6 +266,36 @@ func TestStableRules(t *testing.T) {
 		{"Run shell untrusted", "below a server in Java", run, fields{"proc.name": str("sh"), "proc.pexe": str("/usr/bin/java"), "proc.pcmdline": str("java -cp x kafka.Kafka")}, everywhere},
 		{"Run shell untrusted", "by a shell", run, fields{"proc.name": str("sh"), "proc.aname": rules.ListValue("bash", "nginx"), "proc.pname": str("bash")}, nil},
 		{"Run shell untrusted", "below apt", run, fields{"proc.name": str("sh"), "proc.aname": rules.ListValue("apt", "nginx"), "proc.pname": str("apt")}, nil},
+		{"Terminal shell in container", "by containerd's shim", shell, fields{"proc.pname": str("containerd-shim")}, everywhere},
+		{"Terminal shell in container", "by another shell", shell, fields{"proc.pname": str("bash")}, nil},
+		{"Terminal shell in container", "no shell", shell, fields{"proc.pname": str("runc"), "proc.name": str("vi")}, nil},
+		{"System user interactive", "below sshd", run, fields{"user.name": str("www-data"), "proc.aname": rules.ListValue("bash", "sshd")}, everywhere},
+		{"System user interactive", "sshd itself", run, fields{"user.name": str("sshd"), "proc.name": str("sshd"), "proc.aname": rules.ListValue("sshd")}, nil},
+		{"System user interactive", "below no login", run, fields{"user.name": str("www-data")}, nil},
+		{"Read sensitive file trusted after startup", "nginx", old, fields{}, everywhere},
+		{"Read sensitive file trusted after startup", "at five seconds", old, fields{"proc.duration": rules.NumberValue(5e9)}, nil},
+		{"Read sensitive file trusted after startup", "sshd, for every login", old, fields{"proc.name": str("sshd")}, nil},
+		{"Create Symlink Over Sensitive Files", "a directory", link, fields{}, everywhere},
+		{"Create Symlink Over Sensitive Files", "below it", link, fields{"evt.arg.target": str("/etc/x")}, nil},
+		{"Create Hardlink Over Sensitive Files", "sudoers", link, fields{"evt.type": str("link"), "evt.arg.oldpath": str("/etc/sudoers")}, everywhere},
+		{"Create Hardlink Over Sensitive Files", "a directory's name is none", link, fields{"evt.type": str("link"), "evt.arg.oldpath": str("/etc")}, nil},
+		{"Contact K8S API Server From Container", "by IPv6", connect, fields{"fd.typechar": str("6"), "fd.sip.name": str("kubernetes.default.svc.cluster.local")}, everywhere},
+		{"Contact K8S API Server From Container", "another server", connect, fields{"fd.sip.name": str("localhost")}, nil},
+		{"Contact K8S API Server From Container", "Prometheus", connect, fields{"fd.sip.name": str("kubernetes.default.svc.cluster.local"), "container.image.repository": str("prom/prometheus")}, []string{"native", "sysdig"}},
+		{"Netcat Remote Code Execution in Container", "a command of nc", run, fields{"proc.name": str("nc"), "proc.cmdline": str("nc -c sh h 1")}, everywhere},
+		{"Netcat Remote Code Execution in Container", "ncat", run, fields{"proc.name": str("ncat"), "proc.args": str("--sh-exec sh h 1")}, everywhere},
+		{"Netcat Remote Code Execution in Container", "another program", run, fields{"proc.cmdline": str("cat -e h 1")}, nil},
+		{"Packet socket created in container", "of another family", connect, fields{"evt.type": str("socket"), "evt.arg.domain": str("AF_NETLINK")}, nil},
+		{"Redirect STDOUT/STDIN to Network Connection in Container", "the stream of errors", dup, fields{}, everywhere},
+		{"Redirect STDOUT/STDIN to Network Connection in Container", "a pipe", dup, fields{"fd.type": str("pipe")}, nil},
+		{"Disallowed SSH Connection Non Standard Port", "in progress", connect, fields{"evt.rawres": rules.NumberValue(-115), "evt.res": str("EINPROGRESS")}, everywhere},
+		{"Disallowed SSH Connection Non Standard Port", "refused", connect, fields{"evt.rawres": rules.NumberValue(-111), "evt.res": str("ECONNREFUSED")}, nil},
+		{"Disallowed SSH Connection Non Standard Port", "to the machine itself", connect, fields{"fd.snet": rules.AddressValue(netip.MustParseAddr("127.0.0.1"))}, nil},
+		{"Disallowed SSH Connection Non Standard Port", "to a neighbour", connect, fields{"fd.snet": rules.AddressValue(netip.MustParseAddr("10.1.2.3"))}, nil},
+		{"Disallowed SSH Connection Non Standard Port", "by UDP", connect, fields{"fd.l4proto": str("udp")}, nil},
+		{"PTRACE attached to process", "into its memory", trace, fields{}, everywhere},
+		{"PTRACE attached to process", "reading its memory", trace, fields{"evt.arg.request": str("PTRACE_PEEKDATA")}, nil},
+		{"PTRACE anti-debug attempt", "by nobody", trace, fields{"evt.arg.request": str("PTRACE_TRACEME"), "proc.name": str("<NA>")}, nil},
 		{"Run shell untrusted", "a known command", run, fields{"proc.name": str("sh"), "proc.aname": rules.ListValue("agent", "nginx"), "proc.cmdline": str("sh -c uname -r 2>&1")}, nil},
 	} {
 		ev := c.ev

@@ -36,8 +36,10 @@ type Scenario struct {
 	Container   Setup // of its container, where its context is one
 	Needs       Needs
 	Vars        map[string]string // ${name} in steps and expected fields; ${id} is there always
+	Setup       []Step            // before the attack, and before the twin
 	Attack      []Step
 	Twin        []Step
+	Cleanup     []Step // after either, whatever became of it
 	Expect      Expect
 }
 
@@ -76,14 +78,23 @@ func (s Scenario) deed(steps []Step, id string, vars map[string]string) (Deed, e
 		return Deed{}, err
 	}
 	d := Deed{ID: id, Context: s.Context, Container: s.Container}
+	if d.Steps, err = s.fillSteps(slices.Concat(s.Setup, steps), sub); err != nil {
+		return Deed{}, err
+	}
+	d.Cleanup, err = s.fillSteps(s.Cleanup, sub)
+	return d, err
+}
+
+func (s Scenario) fillSteps(steps []Step, sub substitution) ([]Step, error) {
+	var out []Step
 	for i, st := range steps {
 		a, err := st.action.fill(sub)
 		if err != nil {
-			return Deed{}, fmt.Errorf("scenario %s, step %d: %w", s.Name, i+1, err)
+			return nil, fmt.Errorf("scenario %s, step %d: %w", s.Name, i+1, err)
 		}
-		d.Steps = append(d.Steps, Step{a})
+		out = append(out, Step{a})
 	}
-	return d, nil
+	return out, nil
 }
 
 // fields are the expected fields with their variables filled in.

@@ -6,6 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"reflect"
+	"strings"
 )
 
 // Step is one action of a deed. It is written as a mapping with the action's kind as its one key, in YAML and in
@@ -26,6 +29,15 @@ type stepForm struct {
 	Copy      *Copy      `yaml:"copy" json:"copy,omitempty"`
 	Open      *Open      `yaml:"open" json:"open,omitempty"`
 	MemfdExec *MemfdExec `yaml:"memfd-exec" json:"memfd-exec,omitempty"`
+	Link      *Link      `yaml:"link" json:"link,omitempty"`
+	Remove    *Remove    `yaml:"remove" json:"remove,omitempty"`
+	Socket    *Socket    `yaml:"socket" json:"socket,omitempty"`
+	Listen    *Listen    `yaml:"listen" json:"listen,omitempty"`
+	Connect   *Connect   `yaml:"connect" json:"connect,omitempty"`
+	Ptrace    *Ptrace    `yaml:"ptrace" json:"ptrace,omitempty"`
+	As        *As        `yaml:"as" json:"as,omitempty"`
+	Age       *Age       `yaml:"age" json:"age,omitempty"`
+	Become    *Become    `yaml:"become" json:"become,omitempty"`
 }
 
 // Action is a typed deed: real system calls in the process that acts, or a real child of it.
@@ -53,25 +65,59 @@ type Detail struct {
 // step is the one action of the form, which is sound as written.
 func (f stepForm) step() (Step, error) {
 	var found []Action
-	if f.Exec != nil {
-		found = append(found, *f.Exec)
-	}
-	if f.Copy != nil {
-		found = append(found, *f.Copy)
-	}
-	if f.Open != nil {
-		found = append(found, *f.Open)
-	}
-	if f.MemfdExec != nil {
-		found = append(found, *f.MemfdExec)
+	v := reflect.ValueOf(f)
+	for i := range v.NumField() {
+		if p := v.Field(i); !p.IsNil() {
+			found = append(found, p.Elem().Interface().(Action))
+		}
 	}
 	switch len(found) {
 	case 0:
-		return Step{}, errors.New("the step has no action; give it exec, copy, open or memfd-exec")
+		return Step{}, fmt.Errorf("the step has no action; give it one of %s", strings.Join(Kinds(), ", "))
 	case 1:
 		return Step{found[0]}, found[0].check()
 	}
 	return Step{}, errors.New("the step has more than one action; make each a step of its own")
+}
+
+// form writes an action as a step is written.
+func form(a Action) stepForm {
+	var f stepForm
+	v := reflect.ValueOf(&f).Elem()
+	for i := range v.NumField() {
+		if p := reflect.New(v.Field(i).Type().Elem()); p.Elem().Type() == reflect.TypeOf(a) {
+			p.Elem().Set(reflect.ValueOf(a))
+			v.Field(i).Set(p)
+		}
+	}
+	return f
+}
+
+// Kinds lists the kinds of actions.
+func Kinds() []string {
+	var out []string
+	for f := range reflect.TypeFor[stepForm]().Fields() {
+		out = append(out, f.Tag.Get("yaml"))
+	}
+	return out
+}
+
+// filled is a with the variables of its texts replaced. Actions of actions see to theirs themselves.
+func filled[A Action](a A, sub substitution) (Action, error) {
+	v := reflect.ValueOf(&a).Elem()
+	for i := range v.NumField() {
+		var err error
+		switch f := v.Field(i).Addr().Interface().(type) {
+		case *string:
+			*f, err = sub.fill(*f)
+		case *[]string:
+			*f, err = sub.fillAll(*f)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return a, a.check()
 }
 
 // MarshalJSON implements [json.Marshaler].
@@ -100,8 +146,17 @@ func shape(steps []Step) []string {
 	out := make([]string, len(steps))
 	for i, s := range steps {
 		out[i] = s.action.Kind()
-		if o, ok := s.action.(Open); ok {
-			out[i] += " by " + o.Syscall
+		switch a := s.action.(type) {
+		case Open:
+			out[i] += " by " + a.Syscall
+		case Link:
+			out[i] += " by " + a.Syscall
+		case Connect:
+			if a.Dup != "" {
+				out[i] += " and " + a.Dup
+			}
+		case As:
+			out[i] += " (" + strings.Join(shape(a.steps()), ", ") + ")"
 		}
 	}
 	return out

@@ -32,6 +32,8 @@ func main() {
 
 func run(args []string) error {
 	switch {
+	case scenarios.ActingAs():
+		return scenarios.ActAs(context.Background())
 	case len(args) >= 2 && args[0] == "serve":
 		return guest.ServePort(args[1], args[2:])
 	case len(args) == 1 && args[0] == "act":

@@ -129,18 +129,18 @@ func enableControllers() error {
 	return os.WriteFile(filepath.Join(cgroupRoot, "cgroup.subtree_control"), []byte(strings.Join(enable, " ")), 0o644)
 }
 
-// writeEtc writes what Debian's maintainer scripts would have made, and the file that attacks are after:
-// like on a real machine, /etc/shadow is readable by root and its group alone.
+// writeEtc writes what Debian's maintainer scripts would have made, and what attacks are after: like on a real machine,
+// /etc/shadow is readable by root and its group alone, and a cluster's API server has a name.
 func writeEtc(dir string) error {
 	for _, f := range []struct {
 		name, text string
 		mode       fs.FileMode
 	}{
-		{"passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n", 0o644},
-		{"group", "root:x:0:\nshadow:x:42:\nnogroup:x:65534:\n", 0o644},
+		{"passwd", "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n", 0o644},
+		{"group", "root:x:0:\ndaemon:x:1:\nshadow:x:42:\nnogroup:x:65534:\n", 0o644},
 		{"shadow", "root:*:19000:0:99999:7:::\nnobody:*:19000:0:99999:7:::\n", 0o640},
 		{"hostname", "mews\n", 0o644},
-		{"hosts", "127.0.0.1 localhost mews\n", 0o644},
+		{"hosts", "127.0.0.1 localhost mews\n127.0.0.10 kubernetes.default.svc.cluster.local\n", 0o644},
 	} {
 		path := filepath.Join(dir, f.name)
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -3,11 +3,11 @@
 #   make run     everything from a bare Debian 12+ or Ubuntu 22.04+ to a verdict
 #   make test    every test, real boots included
 #
-# The other verbs: deps build test-unit test-boot fuzz lint bench golden grid generate clean.
+# The other verbs: deps build test-unit test-boot fuzz lint bench golden grid compilers generate clean.
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: deps build run test test-unit test-boot fuzz lint bench golden grid generate clean
+.PHONY: deps build run test test-unit test-boot fuzz lint bench golden grid compilers generate clean
 
 # A Go that deps had to fetch lies in .tools/go.
 export PATH := $(CURDIR)/.tools/go/bin:$(PATH)
@@ -63,6 +63,10 @@ golden:
 # Builds Falco's drivers for a kernel of each line of Debian, and writes the table of docs/building.md.
 grid: build
 	scripts/grid
+
+# The same of one driver with every compiler that the builder images have.
+compilers: build
+	scripts/grid compilers
 
 # The probe's object and bindings, and the agent's wire format, are committed; this makes them again.
 generate:

@@ -10,16 +10,51 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/mews-farm/mews/builders/product"
 	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/cause"
 )
 
-// sheet is one table: kernels down, and across drivers or, of one driver, compilers.
+// sheet is one table: of all drivers, by kernel, or of one driver's compilers.
 type sheet struct {
-	title   string
-	across  []string
+	title   string   // the one driver
+	names   []string // of the drivers or compilers
 	kernels []*Kernel
 	cells   map[*Kernel]map[string]*Result
+}
+
+// line is one of a sheet.
+type line struct {
+	name  string
+	cells []*Result // nil where the grid has no such cell
+}
+
+// lines are the sheet's, and head is what stands above them: kernels down and drivers across; of compilers, which are many,
+// the other way around.
+func (s *sheet) lines() (head []string, out []line) {
+	if s.title == "" {
+		head = append([]string{"kernel"}, s.names...)
+		for _, k := range s.kernels {
+			l := line{name: k.Name}
+			for _, n := range s.names {
+				l.cells = append(l.cells, s.cells[k][n])
+			}
+			out = append(out, l)
+		}
+		return head, out
+	}
+	head = []string{"compiler"}
+	for _, k := range s.kernels {
+		head = append(head, k.Name)
+	}
+	for _, n := range s.names {
+		l := line{name: n}
+		for _, k := range s.kernels {
+			l.cells = append(l.cells, s.cells[k][n])
+		}
+		out = append(out, l)
+	}
+	return head, out
 }
 
 // sheets sorts results into tables: one of all drivers, or one for each driver where compilers were asked for.
@@ -36,8 +71,8 @@ func sheets(rs []*Result) []*sheet {
 			i = len(out) - 1
 		}
 		s := out[i]
-		if !slices.Contains(s.across, head) {
-			s.across = append(s.across, head)
+		if !slices.Contains(s.names, head) {
+			s.names = append(s.names, head)
 		}
 		k := r.Cell.Kernel
 		if s.cells[k] == nil {
@@ -58,7 +93,7 @@ func (r *Result) word() string {
 			return "ok " + a.Compiler.Command + " for " + a.Substitution.Wanted
 		case r.Compiler == "":
 			return "ok " + a.Compiler.Command
-		case r.Inputs != nil && r.Inputs.Wanted == "":
+		case r.Variant == product.KMod && r.Inputs != nil && r.Inputs.Wanted == "":
 			return "ok, its own"
 		case a.Broken != nil:
 			return "ok, forced"
@@ -109,21 +144,27 @@ func shown(s cause.State) string {
 }
 
 func (s *sheet) text(b *bufio.Writer, colour bool) {
-	head := "KERNEL"
 	if s.title != "" {
 		fmt.Fprintf(b, "%s, by compiler\n", results.Line(s.title))
 	}
-	rows := [][]string{append([]string{head}, s.across...)}
-	for _, k := range s.kernels {
-		row := []string{results.Line(k.Name)}
-		for _, a := range s.across {
+	head, lines := s.lines()
+	head[0] = strings.ToUpper(head[0])
+	rows := [][]string{head}
+	for _, l := range lines {
+		row := []string{l.name}
+		for _, r := range l.cells {
 			text := "-"
-			if r := s.cells[k][a]; r != nil {
+			if r != nil {
 				text = r.word()
 			}
 			row = append(row, text)
 		}
 		rows = append(rows, row)
+	}
+	for _, row := range rows {
+		for i := range row {
+			row[i] = results.Line(row[i])
+		}
 	}
 	width := make([]int, len(rows[0]))
 	for _, row := range rows {
@@ -138,7 +179,7 @@ func (s *sheet) text(b *bufio.Writer, colour bool) {
 				pad = ""
 			}
 			if n > 0 && i > 0 {
-				if r := s.cells[s.kernels[n-1]][s.across[i-1]]; r != nil {
+				if r := lines[n-1].cells[i-1]; r != nil {
 					text = results.Paint(r.State, text, colour)
 				}
 			}
@@ -225,16 +266,17 @@ func RenderMarkdown(w io.Writer, rs []*Result) error {
 		if s.title != "" {
 			fmt.Fprintf(b, "%s, by compiler:\n\n", md(s.title))
 		}
-		fmt.Fprint(b, "| kernel |")
-		for _, a := range s.across {
-			fmt.Fprintf(b, " %s |", md(a))
+		head, lines := s.lines()
+		fmt.Fprint(b, "|")
+		for _, h := range head {
+			fmt.Fprintf(b, " %s |", md(h))
 		}
-		fmt.Fprint(b, "\n|---|"+strings.Repeat("---|", len(s.across))+"\n")
-		for _, k := range s.kernels {
-			fmt.Fprintf(b, "| %s |", md(k.Name))
-			for _, a := range s.across {
+		fmt.Fprint(b, "\n|"+strings.Repeat("---|", len(head))+"\n")
+		for _, l := range lines {
+			fmt.Fprintf(b, "| %s |", md(l.name))
+			for _, r := range l.cells {
 				text := " "
-				if r := s.cells[k][a]; r != nil {
+				if r != nil {
 					text = md(r.word())
 					if r.State != cause.Pass && r.State != cause.Unsupported {
 						text = "**" + text + "**"
@@ -248,7 +290,7 @@ func RenderMarkdown(w io.Writer, rs []*Result) error {
 	}
 	for _, p := range problems(rs) {
 		r := p[0]
-		var drivers, kernels []string
+		var drivers, kernels, compilers []string
 		for _, r := range p {
 			if d := "**" + md(r.Driver) + "**"; !slices.Contains(drivers, d) {
 				drivers = append(drivers, d)
@@ -256,8 +298,15 @@ func RenderMarkdown(w io.Writer, rs []*Result) error {
 			if k := md(r.Cell.Kernel.Name); !slices.Contains(kernels, k) {
 				kernels = append(kernels, k)
 			}
+			if r.Compiler != "" && !slices.Contains(compilers, r.Compiler) {
+				compilers = append(compilers, r.Compiler)
+			}
 		}
-		fmt.Fprintf(b, "- %s, %s, fault: %s, on %s:\n", strings.Join(drivers, ", "), md(strings.TrimSpace(shown(r.State)+" "+string(r.Cause))), md(string(r.Fault)), strings.Join(kernels, ", "))
+		with := ""
+		if compilers != nil {
+			with = " with " + strings.Join(compilers, ", ")
+		}
+		fmt.Fprintf(b, "- %s%s, %s, fault: %s, on %s:\n", strings.Join(drivers, ", "), with, md(strings.TrimSpace(shown(r.State)+" "+string(r.Cause))), md(string(r.Fault)), strings.Join(kernels, ", "))
 		for _, line := range r.lead() {
 			fmt.Fprintf(b, "  - `%s`\n", strings.ReplaceAll(results.Line(line), "`", "'"))
 		}

@@ -42,7 +42,18 @@ type Cell struct {
 	Compiler string // gcc-12, clang-14; "" is the one that the kernel's configuration asks for
 }
 
-// Cells are all cells of a grid, kernel by kernel. With no compilers each cell has the kernel's own.
+// AnyBTF stands for every kernel of an architecture: what is built once for all of them, and loads where there is BTF.
+func AnyBTF(arch string) *Kernel {
+	return &Kernel{Name: "any kernel with BTF", Resolved: &kernels.Resolved{Kernel: kernels.Kernel{Arch: arch}}}
+}
+
+// any reports whether k is AnyBTF: an architecture, and nothing else.
+func (k *Kernel) any() bool {
+	return k.Resolved != nil && k.Kernel == kernels.Kernel{Arch: k.Kernel.Arch}
+}
+
+// Cells are all cells of a grid, kernel by kernel. With no compilers each cell has the kernel's own. A CO-RE probe is built for
+// AnyBTF alone, and nothing else is.
 func Cells(ks []*Kernel, ds []*Driver, compilers []string) []*Cell {
 	if len(compilers) == 0 {
 		compilers = []string{""}
@@ -50,8 +61,11 @@ func Cells(ks []*Kernel, ds []*Driver, compilers []string) []*Cell {
 	var out []*Cell
 	for _, k := range ks {
 		for _, d := range ds {
+			if k.any() != (d.Variant == product.Modern) {
+				continue
+			}
 			for _, c := range compilers {
-				if d.Variant == product.EBPF && strings.HasPrefix(c, "gcc") {
+				if d.Variant != product.KMod && strings.HasPrefix(c, "gcc") {
 					continue // no gcc that Debian has makes eBPF of the kernel's headers
 				}
 				cell := &Cell{Kernel: k, Driver: d, Compiler: c}
@@ -69,7 +83,7 @@ var unsafe = regexp.MustCompile(`[^A-Za-z0-9._+~-]+|\.\.+`)
 func (c *Cell) id() string {
 	// What could not be resolved has no release to be called by.
 	id := unsafe.ReplaceAllString(c.Kernel.Name, "_") + "--" + c.Driver.Name
-	if k := c.Kernel.Resolved; k != nil {
+	if k := c.Kernel.Resolved; k != nil && !c.Kernel.any() {
 		id = results.CellID(results.Kernel(k.Kernel), c.Driver.Name)
 		if k.Kernel.BuildID != "" && k.Kernel.Arch != "x86_64" {
 			id += "--" + k.Kernel.Arch // a build of COS is there for two

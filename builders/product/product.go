@@ -26,10 +26,13 @@ const (
 	Modern Variant = "modern_ebpf" // the CO-RE probe, for all
 )
 
-// Suffix is the end of the file's name: .ko of a module, .o of a probe.
+// Suffix is the end of the file's name: .ko of a module, .o of a legacy probe, .bpf.o of a CO-RE probe.
 func (v Variant) Suffix() string {
-	if v == KMod {
+	switch v {
+	case KMod:
 		return ".ko"
+	case Modern:
+		return ".bpf.o"
 	}
 	return ".o"
 }

@@ -38,10 +38,13 @@ func (c *Cache) Tree(ctx context.Context, pkgs []kernels.Package) (*Root, error)
 	return c.tree(ctx, KeyOf(pkgs), slices.DeleteFunc(slices.Clone(pkgs), func(p kernels.Package) bool { return !needed(p) }))
 }
 
+// WholeKeyOf is the Key of the root that [Cache.Whole] makes of pkgs, told without making it.
+func WholeKeyOf(pkgs []kernels.Package) string { return key("tree", pkgs) }
+
 // Whole makes a root of pkgs for programs besides compilers and make, of which nothing is known that they do not use:
 // cmake is linked against libssl, bpftool against libcap2.
 func (c *Cache) Whole(ctx context.Context, pkgs []kernels.Package) (*Root, error) {
-	return c.tree(ctx, key("tree", pkgs), pkgs)
+	return c.tree(ctx, WholeKeyOf(pkgs), pkgs)
 }
 
 func (c *Cache) tree(ctx context.Context, k string, pkgs []kernels.Package) (*Root, error) {

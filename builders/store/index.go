@@ -120,15 +120,12 @@ func cellOf(s *Sidecar, settled bool) Cell {
 	return c
 }
 
-// variants are those that a store has files of, in the order in which they are published and shown.
-var variants = []product.Variant{product.EBPF, product.KMod}
-
 // row reads a kernel's sidecars; ok is false when there are none. Where one artifact lacks, none is available yet.
 func (s *Store) row(ctx context.Context, kernel Key) (r Row, ok bool, err error) {
 	r = Row{Arch: kernel.Arch, Names: kernel.Kernel, Variants: map[product.Variant]Cell{}}
 	var found []*Sidecar
 	settled := true
-	for _, v := range variants {
+	for _, v := range variantsOf(kernel.Kernel) {
 		kernel.Variant = v
 		st, err := s.Has(ctx, kernel)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/mews-farm/mews/builders/product"
+	"github.com/mews-farm/mews/kernels"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -173,5 +174,30 @@ func seed(f *testing.F, files ...string) {
 			f.Fatal(err)
 		}
 		f.Add(text)
+	}
+}
+
+// What is for every kernel stands once in the index and on the page, beside the kernels of the others.
+func TestAnyBTFIsListed(t *testing.T) {
+	dir := t.TempDir()
+	k := Key{DriverVersion: plusKo.DriverVersion, Arch: "x86_64", Kernel: AnyBTF, Variant: product.Modern}
+	core := built(dir, k, "a CO-RE probe")
+	core.Kernel = kernels.Kernel{Arch: "x86_64"}
+	core.Artifact.Kernel = core.Kernel
+	s := opened(t)
+	publish(t, s, Options{}, append(sample(dir), core)...)
+	if c, err := s.Verify(t.Context(), ""); err != nil || !c.Clean() || c.Artifacts != 4 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	x, err := s.Listed(t.Context(), k.DriverVersion)
+	if err != nil || x == nil || !x.Tells(core) {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	all := contents(t, s)
+	if page := all[k.DriverVersion+"/index.html"]; strings.Count(page, `colspan="2">modern_ebpf, for every kernel with BTF: <a href="x86_64/falco_any_btf_1.bpf.o">`) != 1 {
+		t.Error(page)
+	}
+	if matrix := all[k.DriverVersion+"/matrix.json"]; !strings.Contains(matrix, `"x86_64/any_btf_1"`) || strings.Count(matrix, `"modern_ebpf"`) != 1 {
+		t.Error(matrix)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/mews-farm/mews/builders/product"
@@ -19,7 +20,7 @@ type Key struct {
 	DriverVersion string          // a directory: 7.2.0+driver
 	Arch          string          // x86_64 or aarch64
 	Kernel        Names           // in falcoctl's words
-	Variant       product.Variant // kmod (.ko) or ebpf (.o)
+	Variant       product.Variant // kmod (.ko), ebpf (.o) or, of AnyBTF alone, modern_ebpf (.bpf.o)
 }
 
 // Names is what falcoctl calls a kernel; [NamesOf] makes it.
@@ -96,8 +97,10 @@ func (k Key) Check() error {
 	switch {
 	case !archNames[k.Arch]:
 		return fmt.Errorf("%.100q is not an architecture", k.Arch)
-	case k.Variant != product.KMod && k.Variant != product.EBPF:
-		return fmt.Errorf("variant %.100q has no file for each kernel", string(k.Variant))
+	case !slices.Contains(variantsOf(k.Kernel), k.Variant):
+		return fmt.Errorf("variant %.100q has no file for %s", string(k.Variant), k.Kernel)
+	case k.Variant == product.EBPF && strings.HasSuffix(k.Kernel.Version, coreMark):
+		return fmt.Errorf("version %.100q makes a legacy probe's name that of a CO-RE probe", k.Kernel.Version)
 	}
 	return errors.Join(checkVersion(k.DriverVersion), k.Kernel.check())
 }
@@ -119,6 +122,17 @@ const (
 	provenanceSuffix = ".intoto.json"
 )
 
+// coreMark tells a CO-RE probe's suffix from a legacy probe's.
+var coreMark = strings.TrimSuffix(product.Modern.Suffix(), product.EBPF.Suffix())
+
+// variantsOf are those that a kernel has files of, in the order in which they are published.
+func variantsOf(n Names) []product.Variant {
+	if n == AnyBTF {
+		return []product.Variant{product.Modern}
+	}
+	return []product.Variant{product.EBPF, product.KMod}
+}
+
 // ParsePath reads the name of an artifact in a store.
 func ParsePath(p string) (Key, error) {
 	parts := strings.Split(p, "/")
@@ -130,7 +144,7 @@ func ParsePath(p string) (Key, error) {
 	if !ok {
 		return Key{}, fmt.Errorf("%.200q does not begin with %s", parts[2], prefix)
 	}
-	for _, v := range []product.Variant{product.KMod, product.EBPF} {
+	for _, v := range []product.Variant{product.KMod, product.Modern, product.EBPF} {
 		if s, ok := strings.CutSuffix(stem, v.Suffix()); ok {
 			k.Variant, stem = v, s
 			break

@@ -32,6 +32,33 @@ func TestNamesAreReadAndWritten(t *testing.T) {
 	}
 }
 
+// A CO-RE probe is filed once for all kernels, and never taken for the legacy probe of one.
+func TestAnyBTF(t *testing.T) {
+	k := Key{DriverVersion: "9.1.0+driver", Arch: "x86_64", Kernel: AnyBTF, Variant: product.Modern}
+	if got := k.Path(); got != "9.1.0+driver/x86_64/falco_any_btf_1.bpf.o" {
+		t.Error(got)
+	}
+	if got, err := ParsePath(k.Path()); err != nil || got != k {
+		t.Errorf("it is read as %+v, %v", got, err)
+	}
+	debian := Names{Target: "debian", Release: "6.1.192-2-cloud-amd64", Version: "1"}
+	for _, bad := range []Key{
+		{k.DriverVersion, k.Arch, AnyBTF, product.EBPF},
+		{k.DriverVersion, k.Arch, AnyBTF, product.KMod},
+		{k.DriverVersion, k.Arch, debian, product.Modern},
+		{k.DriverVersion, k.Arch, Names{"debian", "6.1", "1.bpf"}, product.EBPF},
+	} {
+		if bad.Check() == nil {
+			t.Errorf("%s is taken for %s", bad.Path(), bad.Variant)
+		}
+	}
+	for _, path := range []string{"1/x86_64/falco_any_btf_1.o", "1/x86_64/falco_any_btf_1.ko", "1/x86_64/falco_debian_6.1_1.bpf.o"} {
+		if k, err := ParsePath(path); err == nil {
+			t.Errorf("%s was taken for %+v", path, k)
+		}
+	}
+}
+
 func TestBadNamesAreRefused(t *testing.T) {
 	for _, path := range []string{
 		"", "falco_debian_6.1_1.ko", "1/x86_64/debian_6.1_1.ko", "1/amd64/falco_debian_6.1_1.ko", "../x86_64/falco_debian_6.1_1.ko",

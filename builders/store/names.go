@@ -19,6 +19,10 @@ var (
 	ubuntuFlavour = regexp.MustCompile(`-([a-zA-Z]+)(-.*)?$`)
 )
 
+// AnyBTF are the names of what is built once for every kernel of an architecture: a CO-RE probe, which any kernel with BTF
+// may load. falcoctl asks for none, because each Falco has its own inside; no distribution is called that.
+var AnyBTF = Names{Target: "any", Release: "btf", Version: "1"}
+
 // NamesOf is what falcoctl, run on kernel k without options, asks a repository for; packageVersion is that of its image
 // package, which Debian's kernels are called by (falcosecurity/falcoctl, pkg/driver/distro: debian.go, ubuntu.go, amzn.go).
 //

@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/mews-farm/mews/builders/product"
@@ -35,10 +36,11 @@ func href(file string) string {
 
 func short(d archive.Digest) string { return string(d[:min(12, len(d))]) }
 
-// shown are the cells of a row, one for each variant that there may be.
+// shown are the cells of a row, one for each variant that there may be: the module first.
 func shown(r Row) []Cell {
+	variants := variantsOf(r.Names)
 	out := make([]Cell, 0, len(variants))
-	for _, v := range []product.Variant{product.KMod, product.EBPF} {
+	for _, v := range slices.Backward(variants) {
 		c, ok := r.Variants[v]
 		if !ok {
 			c = Cell{Supported: Missing, Why: "nothing was published"}

@@ -206,7 +206,7 @@ func (v *verifier) indexOf(ctx context.Context, d string) error {
 }
 
 // pagesMatch reports whether the page and the matrix are those of the index.
-func (v *verifier) pagesMatch(ctx context.Context, x *Index) (bool, error) {
+func (s *Store) pagesMatch(ctx context.Context, x *Index) (bool, error) {
 	html, err := x.page()
 	if err != nil {
 		return false, err
@@ -216,7 +216,7 @@ func (v *verifier) pagesMatch(ctx context.Context, x *Index) (bool, error) {
 		return false, err
 	}
 	for name, want := range map[string][]byte{pageName: html, matrixName: matrix} {
-		has, _, err := v.read(ctx, path.Join(x.DriverVersion, name), maxIndex)
+		has, _, err := s.read(ctx, path.Join(x.DriverVersion, name), maxIndex)
 		if err != nil || string(has) != string(want) {
 			return false, err
 		}

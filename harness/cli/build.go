@@ -18,6 +18,7 @@ import (
 	"github.com/mews-farm/mews/builders/docker"
 	"github.com/mews-farm/mews/builders/grid"
 	"github.com/mews-farm/mews/builders/images"
+	"github.com/mews-farm/mews/builders/product"
 	farm "github.com/mews-farm/mews/builders/store"
 	"github.com/mews-farm/mews/harness"
 	"github.com/mews-farm/mews/harness/live"
@@ -80,7 +81,11 @@ Exit codes: 0 all was built; 1 a driver does not fit a kernel; 3 something could
 				if len(f.sources) > 0 && len(f.drivers) == 0 {
 					drivers = nil // what is on disk alone
 				}
-				return &ground{kernels: fd.Kernels(ctx, targets), drivers: fd.Drivers(ctx, drivers, f.sources, "")}, nil
+				g := &ground{kernels: fd.Kernels(ctx, targets), drivers: fd.Drivers(ctx, drivers, f.sources, "")}
+				if slices.ContainsFunc(g.drivers, func(d *grid.Driver) bool { return d.Variant == product.Modern }) {
+					g.kernels = append(g.kernels, grid.AnyBTF(f.arch))
+				}
+				return g, nil
 			})
 		},
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/mews-farm/mews/builders/inspect"
 	"github.com/mews-farm/mews/builders/kbuild"
 	"github.com/mews-farm/mews/builders/kmod"
+	"github.com/mews-farm/mews/builders/modern"
 	"github.com/mews-farm/mews/builders/product"
 	"github.com/mews-farm/mews/builders/root"
 	"github.com/mews-farm/mews/builders/sandbox"
@@ -42,7 +43,7 @@ type Foundry struct {
 	Force  bool // build although the compiler broke a promise of the kernel's configuration
 
 	mu      sync.Mutex
-	sources map[*grid.Driver]*source.Source
+	sources map[*grid.Driver]*source.Source // that each is built of
 }
 
 var _ grid.Builder = (*Foundry)(nil)
@@ -106,7 +107,8 @@ func (f *Foundry) Drivers(ctx context.Context, ds []matrix.Driver, paths []strin
 	for i, d := range ds {
 		g.Go(func() error {
 			src, err := f.packaged(ctx, d)
-			found[i] = []*grid.Driver{f.driver(d.Name, product.Variant(d.Variant.V), src, err)}
+			v := product.Variant(d.Variant.V)
+			found[i] = []*grid.Driver{f.driver(d.Name, v, src.of(v), err)}
 			return nil
 		})
 	}
@@ -122,7 +124,7 @@ func (f *Foundry) Drivers(ctx context.Context, ds []matrix.Driver, paths []strin
 }
 
 // packaged opens the source that a driver of the matrix names.
-func (f *Foundry) packaged(ctx context.Context, d matrix.Driver) (*source.Source, error) {
+func (f *Foundry) packaged(ctx context.Context, d matrix.Driver) (*opened, error) {
 	pkg, err := f.Shop.index.Find(ctx, []string{d.Source.Suite.V}, d.Source.Package.V)
 	if err != nil {
 		return nil, err
@@ -134,11 +136,29 @@ func (f *Foundry) packaged(ctx context.Context, d matrix.Driver) (*source.Source
 	return f.open(ctx, deb, "")
 }
 
+// opened is a source as its variants are built of it: a module and a legacy probe of what a checkout's cmake lays out, a CO-RE
+// probe of the checkout itself. Of a source that is no checkout the two are one.
+type opened struct{ laidOut, itself *source.Source }
+
+// of is the source of a variant; nil of nothing.
+func (o *opened) of(v product.Variant) *source.Source {
+	switch {
+	case o == nil:
+		return nil
+	case v == product.Modern:
+		return o.itself
+	}
+	return o.laidOut
+}
+
 // open archives a source, and lays a checkout of libs out as its own cmake does.
-func (f *Foundry) open(ctx context.Context, path, version string) (*source.Source, error) {
+func (f *Foundry) open(ctx context.Context, path, version string) (*opened, error) {
 	src, err := source.Open(ctx, f.Shop.Archive, path, source.Options{Version: version})
-	if err != nil || src.Layout != source.Libs {
-		return src, err
+	if err != nil {
+		return nil, err
+	}
+	if src.Layout != source.Libs {
+		return &opened{src, src}, nil
 	}
 	ch, err := f.Images.Named(configureCompiler, images.Want{})
 	if err != nil {
@@ -148,7 +168,7 @@ func (f *Foundry) open(ctx context.Context, path, version string) (*source.Sourc
 	if err != nil {
 		return nil, err
 	}
-	tree, err := f.Shop.Roots.Tree(ctx, pkgs)
+	tree, err := f.Shop.Roots.Whole(ctx, pkgs) // cmake is linked against libssl, which no compiler is
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +177,8 @@ func (f *Foundry) open(ctx context.Context, path, version string) (*source.Sourc
 		return nil, kbuild.WriteErr(err)
 	}
 	defer os.RemoveAll(scratch)
-	return source.Configure(ctx, source.Configuration{Source: src, Root: tree, Compiler: ch.Compiler.Command, Scratch: scratch, Runner: f.Runner})
+	out, err := source.Configure(ctx, source.Configuration{Source: src, Root: tree, Compiler: ch.Compiler.Command, Scratch: scratch, Runner: f.Runner})
+	return &opened{out, src}, err
 }
 
 // configureCompiler is the compiler that cmake is told of. Nothing is compiled while a checkout is configured.
@@ -178,22 +199,20 @@ func (f *Foundry) driver(name string, v product.Variant, src *source.Source, err
 	return d
 }
 
-// perKernel are the variants that are built for one kernel.
-var perKernel = []product.Variant{product.KMod, product.EBPF}
-
 // adHoc names what a source on disk holds: scap-0.23.2-kmod.
-func (f *Foundry) adHoc(path string, src *source.Source, err error) []*grid.Driver {
+func (f *Foundry) adHoc(path string, from *opened, err error) []*grid.Driver {
 	if err != nil {
 		return []*grid.Driver{f.driver(plainName(filepath.Base(path)), product.KMod, nil, err)}
 	}
 	var out []*grid.Driver
-	for _, v := range perKernel {
-		if src.Has(v) {
+	for _, v := range []product.Variant{product.KMod, product.EBPF, product.Modern} {
+		// What is packaged for DKMS has of a CO-RE probe its sources at most, and not the targets that make it.
+		if src := from.of(v); src.Has(v) && (v != product.Modern || src.Layout == source.Libs) {
 			out = append(out, f.driver(plainName(fmt.Sprintf("%s-%s-%s", src.Name, src.Version, v)), v, src, nil))
 		}
 	}
 	if out == nil {
-		return []*grid.Driver{f.driver(plainName(src.Base()), product.KMod, src, nil)} // which will be said to hold none
+		return []*grid.Driver{f.driver(plainName(from.itself.Base()), product.KMod, from.laidOut, nil)} // which will be said to hold none
 	}
 	return out
 }
@@ -212,8 +231,9 @@ func plainName(s string) string {
 // chosen is the compiler of a cell, and the root that has it.
 type chosen struct {
 	images.Choice
-	own  string // the kernel's own: gcc-12; "" where that is of no matter
-	pkgs []kernels.Package
+	own   string // the kernel's own: gcc-12; "" where that is of no matter
+	pkgs  []kernels.Package
+	whole bool // whether the root needs all that pkgs hold
 }
 
 // oldestClang is the oldest major that the legacy probe is built with where nobody names a clang.
@@ -244,6 +264,9 @@ func legacyClang(all []images.Choice, w images.Want) (images.Choice, error) {
 // choose finds the compiler of a cell, without having the kernel or the root.
 func (f *Foundry) choose(ctx context.Context, c *grid.Cell) (*chosen, error) {
 	k := c.Kernel.Resolved
+	if c.Driver.Variant == product.Modern {
+		return f.chooseCoRE(ctx, c)
+	}
 	w := images.Want{Distro: k.Kernel.Distro, Suite: k.Suite, Arch: k.Kernel.Arch, NoRegistry: f.puller() == nil}
 	if c.Driver.Variant == product.EBPF {
 		w.Arch = hostArch // every clang makes eBPF, and looks at the headers of any architecture
@@ -278,6 +301,9 @@ func (f *Foundry) choose(ctx context.Context, c *grid.Cell) (*chosen, error) {
 func (ch *chosen) rootKey() string {
 	if ch.Image.Registry != "" {
 		return images.PulledKey(ch.Image)
+	}
+	if ch.whole {
+		return root.WholeKeyOf(ch.pkgs)
 	}
 	return root.KeyOf(ch.pkgs)
 }
@@ -315,8 +341,10 @@ func (f *Foundry) compilerOf(ctx context.Context, r *kernels.Resolved) (kernels.
 // Inputs implements grid.Builder.
 func (f *Foundry) Inputs(ctx context.Context, c *grid.Cell) (*grid.Inputs, error) {
 	k := c.Kernel.Resolved
-	if err := k.CheckHeaders(); err != nil {
-		return nil, err
+	if c.Driver.Variant != product.Modern {
+		if err := k.CheckHeaders(); err != nil {
+			return nil, err
+		}
 	}
 	ch, err := f.choose(ctx, c)
 	if err != nil {
@@ -335,14 +363,20 @@ func (f *Foundry) Inputs(ctx context.Context, c *grid.Cell) (*grid.Inputs, error
 
 // recipe names how a variant is built.
 func recipe(v product.Variant) string {
-	if v == product.EBPF {
+	switch v {
+	case product.EBPF:
 		return ebpf.Recipe()
+	case product.Modern:
+		return modern.Recipe()
 	}
 	return kmod.Recipe()
 }
 
 // Build implements grid.Builder. What was built is looked at as mews looks at a driver before it boots a kernel for it.
 func (f *Foundry) Build(ctx context.Context, c *grid.Cell, dir string, jobs int) (*product.Artifact, error) {
+	if c.Driver.Variant == product.Modern {
+		return f.buildCoRE(ctx, c, dir, jobs)
+	}
 	files, err := f.Shop.Trees.HeaderFiles(ctx, c.Kernel.Resolved)
 	if err != nil {
 		return nil, err
@@ -355,11 +389,8 @@ func (f *Foundry) Build(ctx context.Context, c *grid.Cell, dir string, jobs int)
 	if err != nil {
 		return nil, err
 	}
-	f.mu.Lock()
-	src := f.sources[c.Driver]
-	f.mu.Unlock()
 	req := kbuild.Request{
-		Kernel: files, Resolved: c.Kernel.Resolved, Source: src, Root: made.Root, Out: dir, Jobs: jobs, Runner: f.Runner, Force: f.Force,
+		Kernel: files, Resolved: c.Kernel.Resolved, Source: f.sourceOf(c.Driver), Root: made.Root, Out: dir, Jobs: jobs, Runner: f.Runner, Force: f.Force,
 		Compiler: product.Compiler{Command: ch.Compiler.Command, Family: ch.Compiler.Family, Major: ch.Compiler.Major},
 	}
 	if s := ch.Substituted; s != nil {
@@ -376,6 +407,13 @@ func (f *Foundry) Build(ctx context.Context, c *grid.Cell, dir string, jobs int)
 	}
 	_, err = inspectModule(files, a.Path)
 	return a, err
+}
+
+// sourceOf is what a driver is built of.
+func (f *Foundry) sourceOf(d *grid.Driver) *source.Source {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sources[d]
 }
 
 // inspectModule looks at a module without loading it, and says what it saw.

@@ -144,3 +144,35 @@ func TestShelf(t *testing.T) {
 		t.Errorf("--replace: %v", err)
 	}
 }
+
+// A publisher that died before its last step left an index, or a page of it, that does not tell of what is there: who has
+// nothing to publish makes it again.
+func TestShelfListsAgain(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	st, err := store.Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := result(t, t.TempDir(), "one")
+	if err := (&Shelf{Store: st}).Publish(t.Context(), []*grid.Result{r}); err != nil {
+		t.Fatal(err)
+	}
+	stored := *r
+	stored.Origin = grid.Stored
+	for _, file := range []string{"index.json", "index.html", "matrix.json"} {
+		for _, again := range []*grid.Result{r, &stored} {
+			if err := os.Remove(filepath.Join(dir, r.Version, file)); err != nil {
+				t.Fatal(err)
+			}
+			s := &Shelf{Store: st}
+			for range 2 {
+				if err := s.Publish(t.Context(), []*grid.Result{again}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c, err := st.Verify(t.Context(), ""); err != nil || !c.Clean() || c.Artifacts != 1 {
+				t.Errorf("without %s, %s: %+v, %v", file, again.Origin, c, err)
+			}
+		}
+	}
+}

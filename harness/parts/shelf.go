@@ -4,6 +4,8 @@ package parts
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/mews-farm/mews/builders/grid"
@@ -16,12 +18,18 @@ import (
 type Shelf struct {
 	Store   *store.Store
 	Replace bool // publish over an artifact of other content
+
+	mu     sync.Mutex
+	listed map[string]*store.Index // by driver version, as far as this grid changed nothing
 }
 
 var _ grid.Store = (*Shelf)(nil)
 
 func keyOf(c *grid.Cell) (store.Key, error) {
 	k := c.Kernel.Resolved
+	if c.Driver.Variant == product.Modern {
+		return store.Key{DriverVersion: c.Driver.Version, Arch: k.Kernel.Arch, Kernel: store.AnyBTF, Variant: product.Modern}, nil
+	}
 	names, err := store.NamesOf(k.Kernel, k.PackageVersion)
 	if err != nil {
 		return store.Key{}, err
@@ -44,15 +52,19 @@ func (s *Shelf) Find(ctx context.Context, c *grid.Cell, key string) (*product.Ar
 
 // Publish implements grid.Store. What the store says already of all of them costs it a look at each.
 func (s *Shelf) Publish(ctx context.Context, rs []*grid.Result) error {
-	var entries []store.Entry
+	var entries, told []store.Entry
 	same := true
 	for _, r := range rs {
-		if r.Origin == grid.Stored || !worthTelling(r) {
+		if !worthTelling(r) {
 			continue
 		}
 		e, err := entryOf(r)
 		if err != nil {
 			return err
+		}
+		if r.Origin == grid.Stored {
+			told = append(told, e)
+			continue
 		}
 		if twice, err := published(entries, e); err != nil {
 			return err
@@ -70,10 +82,44 @@ func (s *Shelf) Publish(ctx context.Context, rs []*grid.Result) error {
 		entries = append(entries, e)
 	}
 	if same {
-		return nil
+		return s.list(ctx, append(told, entries...))
 	}
 	_, err := s.Store.Publish(ctx, entries, store.Options{Replace: s.Replace})
+	s.changed(rs[0].Version)
 	return err
+}
+
+// list makes the index again of which a publisher that died in its last step left an old one: the artifacts that it published
+// are there, and nobody finds them.
+func (s *Shelf) list(ctx context.Context, entries []store.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	version := entries[0].Key.DriverVersion
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.listed[version]
+	if x == nil {
+		var err error
+		if x, err = s.Store.Listed(ctx, version); err != nil {
+			return err
+		}
+	}
+	if x == nil || slices.ContainsFunc(entries, func(e store.Entry) bool { return !x.Tells(e) }) {
+		delete(s.listed, version)
+		return s.Store.Reindex(ctx, version)
+	}
+	if s.listed == nil {
+		s.listed = map[string]*store.Index{}
+	}
+	s.listed[version] = x
+	return nil
+}
+
+func (s *Shelf) changed(version string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listed, version)
 }
 
 // worthTelling tells results that are about the kernel and the driver from those about the day. Of a kernel or a driver

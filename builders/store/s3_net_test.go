@@ -16,6 +16,7 @@ import (
 	"github.com/onsi/ginkgo/v2"
 	"github.com/onsi/gomega"
 
+	"github.com/mews-farm/mews/builders/store/moto"
 	"github.com/mews-farm/mews/results/cause"
 )
 
@@ -34,7 +35,7 @@ var _ = ginkgo.Describe("A store in a bucket of moto_server", ginkgo.Ordered, gi
 		return s
 	}
 	ginkgo.BeforeAll(func(ctx ginkgo.SpecContext) {
-		at = startMoto(ctx)
+		at = moto.Start(ctx)
 		for k, v := range map[string]string{
 			"AWS_ENDPOINT_URL": at, "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": motoSecret,
 			"AWS_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package store
+// Package moto knows how tests get an S3 server that nobody here wrote: Debian's moto_server, in a container made of packages.
+package moto
 
 import (
 	"archive/tar"
@@ -41,9 +42,9 @@ const noAuthActions = 1 << 30
 // motoPort is where moto_server listens inside its container.
 const motoPort = nat.Port("5000/tcp")
 
-// startMoto runs Debian trixie's moto_server, an S3 that nobody here wrote, in a container made of its verified packages,
+// Start runs Debian trixie's moto_server, an S3 that nobody here wrote, in a container made of its verified packages,
 // and returns its URL. The container goes with the suite.
-func startMoto(ctx context.Context) string {
+func Start(ctx context.Context) string {
 	ginkgo.GinkgoHelper()
 	docker, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	gomega.Expect(err).NotTo(gomega.HaveOccurred())

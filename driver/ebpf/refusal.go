@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/mews-farm/mews/driver/consumer/child"
+	"github.com/mews-farm/mews/driver/internal/verifier"
 	"github.com/mews-farm/mews/results/cause"
 )
 
@@ -18,6 +19,13 @@ const (
 	logBegin = "-- BEGIN PROG LOAD LOG --"
 	logEnd   = "-- END PROG LOAD LOG --"
 )
+
+// incompatible are libscap's texts, of 2022 and of today, for a driver of another API or schema, whatever its variant. One of
+// them has its two versions swapped ("version supported by scap"): the line is evidence, its numbers are not.
+var incompatible = regexp.MustCompile(`version supported by scap|incompatible with the current driver|(API|schema) version \S+.* but running version needs`)
+
+// Incompatible reports whether libscap refused a driver, probe or module, for its API or schema version.
+func Incompatible(stderr string) bool { return incompatible.MatchString(stderr) }
 
 // refusals are libscap's own texts of the same file, before it asks the kernel for a program.
 var refusals = []struct {
@@ -31,8 +39,7 @@ var refusals = []struct {
 		"the probe was built for another kernel", "build it against this kernel's own headers"},
 	{regexp.MustCompile(`missing (api|schema)_version section`), cause.APISchemaMismatch, cause.FaultDriver,
 		"the probe is older than API versions, and sysdig wants them", ""},
-	// libscap prints its two versions swapped here: the line is evidence, its numbers are not.
-	{regexp.MustCompile(`version supported by scap|incompatible with the current driver|(API|schema) version \S+.* but running version needs`), cause.APISchemaMismatch, cause.FaultDriver,
+	{incompatible, cause.APISchemaMismatch, cause.FaultDriver,
 		"sysdig refuses the probe for its API or schema version", ""},
 	{regexp.MustCompile(`can't create map \d+`), cause.UnsupportedMapType, cause.FaultKernel,
 		"this kernel does not make a map that the probe needs", ""},
@@ -96,23 +103,10 @@ func verifierLog(stderr string) ([]string, bool) {
 // verdict reads the cause out of a verifier's log.
 func verdict(log []string) (cause.Cause, cause.Fault) {
 	text := strings.Join(log, "\n")
-	has := func(parts ...string) bool {
-		for _, p := range parts {
-			if strings.Contains(text, p) {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case text == "": // the verifier was never asked: the kernel knows no such program
+	if text == "" { // the verifier was never asked: the kernel knows no such program
 		return cause.UnsupportedProgramType, cause.FaultKernel
-	case has("BPF program is too large", "too complex", "combined stack size"):
-		return cause.VerifierComplexity, cause.FaultDriver
-	case has("unknown func ", "invalid func ", "program of this type cannot use helper"):
-		return cause.UnsupportedHelper, cause.FaultDriver
 	}
-	return cause.VerifierRejection, cause.FaultDriver
+	return verifier.Cause(text), cause.FaultDriver
 }
 
 // logEvidence is the end of a verifier's log, where it complains.

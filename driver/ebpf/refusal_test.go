@@ -23,6 +23,8 @@ func TestRefusal(t *testing.T) {
 	}{
 		{"another kernel's", "BPF probe is compiled for 6.1.0-1-amd64, but running version is 6.1.0-56-cloud-amd64\n", cause.Fail, cause.VermagicMismatch, cause.FaultDriver, "6.1.0-1-amd64"},
 		{"no API version", "missing api_version section\n", cause.Fail, cause.APISchemaMismatch, cause.FaultDriver, "api_version"},
+		{"too new for a sysdig of 2022", "Driver supports API version 8.0.4, but running version needs 1.0.0\n", cause.Fail, cause.APISchemaMismatch, cause.FaultDriver, "8.0.4"},
+		{"too old for a sysdig of today", "Minimum API version supported by scap: 1.0.0, but the running driver uses 8.0.0\n", cause.Fail, cause.APISchemaMismatch, cause.FaultDriver, "8.0.0"},
 		{"map", "can't create map 3: Operation not permitted\n", cause.Fail, cause.UnsupportedMapType, cause.FaultKernel, "map 3"},
 		{"perf", "unable to open the perf-buffer for cpu '0': Operation not permitted\n", cause.Fail, cause.PolicyDenied, cause.FaultKernel, "cpu '0'"},
 		{"cut short", "can't read ELF header\n", cause.Error, cause.Internal, cause.FaultHarness, "ELF"},

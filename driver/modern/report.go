@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/bpf"
+	"github.com/mews-farm/mews/driver/internal/verifier"
 	"github.com/mews-farm/mews/results/cause"
 )
 
@@ -92,14 +93,10 @@ func refusal(log []string, err error) cause.Cause {
 	switch {
 	case strings.Contains(text, poison), strings.Contains(fmt.Sprint(err), "bad CO-RE relocation"):
 		return cause.CORERelocation
-	case strings.Contains(text, "BPF program is too large"), strings.Contains(text, "too complex"),
-		strings.Contains(text, "combined stack size"), errors.Is(err, unix.E2BIG):
+	case errors.Is(err, unix.E2BIG):
 		return cause.VerifierComplexity
-	case strings.Contains(text, "unknown func "), strings.Contains(text, "invalid func "),
-		strings.Contains(text, "program of this type cannot use helper"):
-		return cause.UnsupportedHelper
 	}
-	return cause.VerifierRejection
+	return verifier.Cause(text)
 }
 
 // logEvidence picks the lines that say what the verifier refuses and where: its complaint, the nearest line of C

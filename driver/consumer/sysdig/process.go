@@ -5,7 +5,6 @@ package sysdig
 import (
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"syscall"
 
@@ -52,8 +51,7 @@ func (p *process) died() error {
 	if err := ebpf.Refusal(text); p.probe && err != nil {
 		return err
 	}
-	if strings.Contains(text, "version supported by scap") || strings.Contains(text, "incompatible with the current driver") {
-		// libscap prints its two versions swapped here: the line is evidence, its numbers are not.
+	if ebpf.Incompatible(text) {
 		return cause.Failf(cause.APISchemaMismatch, cause.FaultDriver, "sysdig refuses the driver for its API or schema version").With(evidence(text)...)
 	}
 	return cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "sysdig for %s ended by itself: %s", p.watch.Name, p.State()).With(evidence(text)...).

@@ -39,6 +39,9 @@ func pretend(args []string) int {
 	case "unknown.field=1)":
 		fmt.Fprintln(os.Stderr, "filter_check called with nonexistent field unknown.field")
 		return 1
+	case "new.driver=1)":
+		fmt.Fprintln(os.Stderr, "Driver supports API version 8.0.4, but running version needs 1.0.0")
+		return 1
 	case "old.driver=1)":
 		fmt.Fprintln(os.Stderr, "Minimum API version supported by scap: 8.0.0, but the running driver uses 1.0.0")
 		return 1
@@ -133,6 +136,7 @@ func TestConsumerBroken(t *testing.T) {
 		evidence string
 	}{
 		"unknown.field=1": {true, time.Minute, cause.ConsumerBroken, cause.Error, "nonexistent field unknown.field"},
+		"new.driver=1":    {true, time.Minute, cause.APISchemaMismatch, cause.Fail, "but running version needs"},
 		"old.driver=1":    {true, time.Minute, cause.APISchemaMismatch, cause.Fail, "supported by scap"},
 		"mute=1":          {true, 500 * time.Millisecond, cause.NoEvents, cause.Fail, ""},
 		"garbage=1":       {false, time.Minute, cause.ConsumerBroken, cause.Error, "Unable to do something"},

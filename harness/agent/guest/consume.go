@@ -37,8 +37,10 @@ func (a *Agent) StartConsumer(ctx context.Context, r *wire.StartConsumerRequest)
 		return nil, err
 	}
 	var watches []consumer.Watch
+	var checked []string
 	if !r.GetBare() {
-		watches = append(watches, a.checkWatch())
+		w := a.checkWatch(r.GetKind(), version)
+		watches, checked = append(watches, w), w.Fields
 	}
 	for _, w := range r.GetWatches() {
 		watches = append(watches, consumer.Watch{Name: w.GetName(), Condition: w.GetCondition(), Fields: w.GetFields()})
@@ -55,6 +57,7 @@ func (a *Agent) StartConsumer(ctx context.Context, r *wire.StartConsumerRequest)
 		}
 		return nil, a.versioned(err, version)
 	}
+	a.session.checked = checked
 	return &wire.StartConsumerReply{Seconds: time.Since(begun).Seconds(), Version: version}, nil
 }
 

@@ -21,6 +21,7 @@ type session struct {
 	make     func(token string) error // makes a fence
 	opener   *opener                  // whose process that is; nil: this one
 	watches  []string
+	checked  []string // fields of the watch of [Agent.CheckEvents]; none: it is not among the watches
 
 	mu      sync.Mutex
 	window  []consumer.Match           // not fences

@@ -343,6 +343,10 @@ func denied(k Found, d matrix.Driver) *cause.Err {
 // crew is what a cell has whatever its kernel.
 type crew = Cell
 
+// ofItsConsumer is the version of a driver that a consumer brings along, which only the consumer knows: the note of the stage
+// events has the consumer's.
+const ofItsConsumer = "its consumer's"
+
 // muster finds a driver's source and compiles the rules for its consumer. A source or a consumer that cannot be had is the
 // error of its cells; rules that cannot be read are the matrix's.
 func muster(ctx context.Context, m *matrix.Matrix, d matrix.Driver, scens []scenarios.Scenario, r Resolver) (crew, error) {
@@ -361,7 +365,11 @@ func muster(ctx context.Context, m *matrix.Matrix, d matrix.Driver, scens []scen
 	} else if w.Rules, w.Unable, err = rulesFor(scens, set, words.under(d)); err != nil {
 		return w, err
 	}
-	if d.Source.Package.V == "" {
+	switch {
+	case d.Source.Builtin.V == matrix.Embedded:
+		w.Version = ofItsConsumer
+		return w, nil
+	case d.Source.Package.V == "":
 		w.Version = bpf.Digest()
 		return w, nil
 	}

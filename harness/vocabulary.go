@@ -5,7 +5,6 @@ package harness
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -32,7 +31,6 @@ type vocabulary struct {
 	fields rules.Schema
 	write  func(rules.Expr) (string, error) // a condition in its words; the error is an [*rules.Error]
 	events []string                         // of which the driver tells; nil: it is not known to lack any
-	unsaid map[string][]string              // words that are never said, by field
 }
 
 // under is the vocabulary with what the driver keeps from the consumer. mews's own watch few system calls; of what others
@@ -41,7 +39,7 @@ func (v vocabulary) under(d matrix.Driver) vocabulary {
 	switch {
 	case d.Variant.V == matrix.Ptrace:
 		v.events = ptrace.Events()
-	case d.Source.Builtin.V != "":
+	case d.Source.Builtin.V != "" && d.Source.Builtin.V != matrix.Embedded:
 		v.events = modern.Events()
 	}
 	return v
@@ -59,20 +57,6 @@ func (v vocabulary) untold(e rules.Expr) string {
 	return ""
 }
 
-// unsaidOf is a word that a condition looks for in a field and is never said there, with the field; or "".
-func (v vocabulary) unsaidOf(e rules.Expr) (word, field string) {
-	for _, field := range slices.Sorted(maps.Keys(v.unsaid)) {
-		for _, value := range rules.Compared(e, field) {
-			for _, word := range v.unsaid[field] {
-				if strings.Contains(value, word) {
-					return word, field
-				}
-			}
-		}
-	}
-	return "", ""
-}
-
 // plainly writes a condition as mews itself does.
 func plainly(e rules.Expr) (string, error) { return e.String(), nil }
 
@@ -80,7 +64,7 @@ func plainly(e rules.Expr) (string, error) { return e.String(), nil }
 func vocabularyOf(ctx context.Context, m *matrix.Matrix, c matrix.Consumer, r Resolver) (vocabulary, error) {
 	switch c.Kind.V {
 	case agent.Native:
-		return vocabulary{name: "consumer native", fields: native.Schema, write: plainly, unsaid: native.Unsaid}, nil
+		return vocabulary{name: "consumer native", fields: native.Schema, write: native.Write}, nil
 	case agent.Sysdig:
 		userland, _ := m.Userlands.Get(c.Userland.V)
 		pkg, err := r.Find(ctx, matrix.Values(userland.Suites), "sysdig")
@@ -126,10 +110,6 @@ func rulesFor(scens []scenarios.Scenario, set *rules.Set, v vocabulary) (take ma
 		}
 		if t := v.untold(r.Expr); t != "" {
 			lacks(s, fmt.Sprintf("it needs events of type %s, which the driver does not tell of", t))
-			continue
-		}
-		if word, field := v.unsaidOf(r.Expr); word != "" {
-			lacks(s, fmt.Sprintf("it looks for %s in %s, which the consumer never says", word, field))
 			continue
 		}
 		if f := lackingField(v.fields, s); f != "" {

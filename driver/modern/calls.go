@@ -52,17 +52,17 @@ func stdio(how bpf.ProbeShapeStdio) form {
 // plain needs nothing but the numbers it is given.
 var plain = form{program: bpf.ProbeProgNumbers}
 
-// forms says how each system call is watched. One that the machine's architecture never had is not attached there.
+// forms says how each system call is watched, by the name that libsinsp has for it. One that the machine's architecture never had is not attached there.
 var forms = map[string]form{
 	"open":    {bpf.ProbeProgOpens, at(0, other, none, none, 1, none)},
 	"creat":   {bpf.ProbeProgOpens, at(0, other, none, none, none, none)},
 	"openat":  {bpf.ProbeProgOpens, at(1, 0, none, none, 2, none)},
 	"openat2": {program: bpf.ProbeProgOpenat2},
 
-	"write":    {program: bpf.ProbeProgWrites},
-	"writev":   {program: bpf.ProbeProgWrites},
-	"pwrite64": {program: bpf.ProbeProgWrites},
-	"pwritev":  {program: bpf.ProbeProgWrites},
+	"write":   {program: bpf.ProbeProgWrites},
+	"writev":  {program: bpf.ProbeProgWrites},
+	"pwrite":  {program: bpf.ProbeProgWrites},
+	"pwritev": {program: bpf.ProbeProgWrites},
 
 	"fork":   plain,
 	"vfork":  plain,

@@ -41,7 +41,7 @@ func (k Kind) String() string { return kindNames[k] }
 type Event struct {
 	Kind      Kind
 	Time      time.Duration // since boot, suspend included (CLOCK_BOOTTIME)
-	Syscall   string        // "execve", "openat2", ...; "" for a Fork and an Exit
+	Syscall   string        // "execve", "openat2", "pwrite", as libsinsp names it; "" for a Fork and an Exit
 	Ret       int64         // what the system call returned: a file descriptor, or a negative errno; Exit: the status, as wait(2) has it
 	Truncated bool          // a string, list or path of the event is shorter than the truth
 

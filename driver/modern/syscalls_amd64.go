@@ -22,7 +22,7 @@ var numbers = map[string]uint32{
 	"openat2":       unix.SYS_OPENAT2,
 	"write":         unix.SYS_WRITE,
 	"writev":        unix.SYS_WRITEV,
-	"pwrite64":      unix.SYS_PWRITE64,
+	"pwrite":        unix.SYS_PWRITE64,
 	"pwritev":       unix.SYS_PWRITEV,
 	"clone":         unix.SYS_CLONE,
 	"clone3":        unix.SYS_CLONE3,

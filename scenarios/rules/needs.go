@@ -2,7 +2,10 @@
 
 package rules
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Needs lists the types of events that a condition asks for by name and may hold for, sorted. A driver that does not tell
 // of one of them makes the condition quietly false for it. `not evt.type = x` needs nothing of x.
@@ -20,14 +23,21 @@ func Needs(e Expr, fields Schema) []string {
 	})
 }
 
-// Compared lists the values that a condition compares a field with, field as it is written with its argument; sorted.
-func Compared(e Expr, field string) []string {
-	var values []string
+// Unsaid is an [*Error] if a condition looks in a field for one of the words that a consumer never says of it; words are by
+// field, with its argument. Where libsinsp says them, the condition would mean something else there.
+func Unsaid(e Expr, words map[string][]string) error {
+	var wrong *Error
 	checks(e, func(c *Check) {
-		if c.Name() == field {
-			values = append(values, c.Values...)
+		for _, value := range c.Values {
+			for _, word := range words[c.Name()] {
+				if wrong == nil && strings.Contains(value, word) {
+					wrong = c.at.errorf("%s never says %s to the consumer", c.Name(), word)
+				}
+			}
 		}
 	})
-	slices.Sort(values)
-	return slices.Compact(values)
+	if wrong == nil {
+		return nil
+	}
+	return wrong
 }

@@ -4,6 +4,7 @@ package rules
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -28,12 +29,19 @@ func TestNeeds(t *testing.T) {
 	}
 }
 
-func TestCompared(t *testing.T) {
-	e, err := Parse(`evt.arg.flags contains B and not (evt.arg.flags in (A, B) or evt.arg.mode = C) and evt.arg.flags exists`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := Compared(e, "evt.arg.flags"); !slices.Equal(got, []string{"A", "B"}) {
-		t.Errorf("got %q", got)
+func TestUnsaid(t *testing.T) {
+	words := map[string][]string{"evt.arg.flags": {"O_F_CREATED"}}
+	for condition, want := range map[string]string{
+		`evt.arg.flags contains O_CREAT and evt.arg.name contains O_F_CREATED`:     "",
+		`evt.type = open and not evt.arg.flags in (O_RDWR, "O_CREAT|O_F_CREATED")`: "evt.arg.flags never says O_F_CREATED",
+	} {
+		e, err := Parse(condition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := Unsaid(e, words)
+		if (got == nil) != (want == "") || got != nil && (!strings.Contains(got.Error(), want) || AsError(got) == nil) {
+			t.Errorf("%s: %v, want %q", condition, got, want)
+		}
 	}
 }

@@ -95,10 +95,10 @@ var arguments = map[string][]argument{
 	"openat":  append(opening("name"), argument{"dirfd", openDir}),
 	"openat2": append(opening("name"), argument{"dirfd", openDir}, argument{"resolve", func(e *event) string { return e.scratch.flags(int(e.Resolve), resolveFlags, "|") }}),
 
-	"write":    {{"res", res}, {"fd", num(0)}, {"size", raw(2)}},
-	"writev":   {{"res", res}, {"fd", num(0)}},
-	"pwrite64": {{"res", res}, {"fd", num(0)}, {"size", raw(2)}, {"pos", raw(3)}},
-	"pwritev":  {{"res", res}, {"fd", num(0)}, {"pos", raw(3)}},
+	"write":   {{"res", res}, {"fd", num(0)}, {"size", raw(2)}},
+	"writev":  {{"res", res}, {"fd", num(0)}},
+	"pwrite":  {{"res", res}, {"fd", num(0)}, {"size", raw(2)}, {"pos", raw(3)}},
+	"pwritev": {{"res", res}, {"fd", num(0)}, {"pos", raw(3)}},
 
 	"fork":   {{"res", ret}},
 	"vfork":  {{"res", ret}},

@@ -91,7 +91,7 @@ var callTests = []struct {
 		"evt.arg.filename": "/bin/x", "evt.arg.mode": "S_IXOTH|S_IROTH|S_IXGRP|S_IRGRP|S_IXUSR|S_IWUSR|S_IRUSR|S_ISUID"}},
 	{"fchmod", with(callOf("fchmod", 0, 5, 0o600), func(e *modern.Event) { e.Path = "/bin/x" }), map[string]string{
 		"fd.name": "/bin/x", "fd.directory": "/bin", "fd.filename": "x", "fs.path.name": "/bin/x", "evt.arg.mode": "S_IWUSR|S_IRUSR"}},
-	{"write", with(callOf("pwrite64", 3, 5, 0, 9, 100), func(e *modern.Event) { e.Path = "/etc/x" }), map[string]string{
+	{"write", with(callOf("pwrite", 3, 5, 0, 9, 100), func(e *modern.Event) { e.Path = "/etc/x" }), map[string]string{
 		"fd.name": "/etc/x", "fd.num": "5", "evt.arg.size": "9", "evt.arg.pos": "100", "evt.rawres": "3"}},
 	{"mount", with(twoNames(callOf("mount", 0, 0, 0, 0, unix.MS_BIND|unix.MS_REC), "/dev/sda", "", "/mnt", ""), func(e *modern.Event) { e.Extra = "ext4" }), map[string]string{
 		"evt.arg.dev": "/dev/sda", "evt.arg.dir": "/mnt", "evt.arg.type": "ext4", "evt.arg.flags": "BIND|REC"}},

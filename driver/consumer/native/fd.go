@@ -90,7 +90,7 @@ func (e *event) descriptor() (int64, bool) {
 	switch e.Syscall {
 	case "socket", "accept", "accept4", "dup", "dup2", "dup3", "fcntl", "memfd_create":
 		return max(e.Ret, -1), true
-	case "connect", "bind", "fchmod", "setns", "finit_module", "write", "writev", "pwrite64", "pwritev":
+	case "connect", "bind", "fchmod", "setns", "finit_module", "write", "writev", "pwrite", "pwritev":
 		return int64(int32(e.Raw[0])), true
 	}
 	return 0, false

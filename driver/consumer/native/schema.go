@@ -94,10 +94,18 @@ var fixed = rules.Table{
 	"thread.cap_inheritable": {Kind: rules.String},
 }
 
-// Unsaid are words that libsinsp says of a field and this consumer never does, by field: no caller gives them, Falco's drivers
+// unsaid are words that libsinsp says of a field and this consumer never does, by field: no caller gives them, Falco's drivers
 // add them. A condition about one would be quietly false.
-var Unsaid = map[string][]string{
+var unsaid = map[string][]string{
 	"evt.arg.flags": {"O_F_CREATED", "FD_UPPER_LAYER", "FD_LOWER_LAYER", "EXE_LOWER_LAYER"},
+}
+
+// Write is a condition as this consumer takes it, or an [*rules.Error] that names what it would be quietly wrong about.
+func Write(e rules.Expr) (string, error) {
+	if err := rules.Unsaid(e, unsaid); err != nil {
+		return "", err
+	}
+	return e.String(), nil
 }
 
 func ofAncestors(all, one rules.Kind) rules.FieldType {

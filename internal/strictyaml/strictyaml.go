@@ -7,10 +7,7 @@
 package strictyaml
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"slices"
 	"strings"
@@ -96,23 +93,14 @@ func (m *Map[T]) decode(d *decoder, n *yaml.Node) {
 type mapping interface{ decode(*decoder, *yaml.Node) }
 
 // Decode reads the one YAML document of data into out, a pointer to a struct whose fields carry `yaml:"key"`
-// tags (`yaml:"key,required"` for one that must be there). Fields may be string, int, bool, [Str], [Map], slices,
+// tags (`yaml:"key,required"` for one that must be there). Fields may be string, int, bool, [Str], [Map], [Raw], slices,
 // structs and pointers to structs. All errors found are joined; each is an [*Error].
 func Decode(file string, data []byte, out any) error {
-	d := &decoder{file: file}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	var doc yaml.Node
-	if err := dec.Decode(&doc); err != nil {
-		if errors.Is(err, io.EOF) {
-			return &Error{Pos{file, 1, 1}, "the file is empty"}
-		}
-		return d.syntax(err)
+	r, err := Parse(file, data)
+	if err != nil {
+		return err
 	}
-	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return &Error{Pos{file, 1, 1}, "holds more than one YAML document; one was expected"}
-	}
-	d.value(doc.Content[0], reflect.ValueOf(out).Elem())
-	return errors.Join(d.errs...)
+	return r.Decode(out)
 }
 
 type decoder struct {
@@ -151,6 +139,10 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value) {
 	}
 	if m, ok := v.Addr().Interface().(mapping); ok {
 		m.decode(d, n)
+		return
+	}
+	if v.Type() == rawType {
+		v.Set(reflect.ValueOf(Raw{d.file, n}))
 		return
 	}
 	if v.Type() == strType {

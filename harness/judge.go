@@ -46,7 +46,9 @@ func (c *cellRun) scenarios(call call, g *guest) (string, error) {
 	var unable error
 	for _, s := range c.Scenarios {
 		if e := c.Unable[s.Name]; e != nil {
-			if err := c.rec.Scenario(results.EndScenario(s.Name, s.Rule, 0, 0, nil, e)); err != nil {
+			r := results.EndScenario(s.Name, s.Rule, 0, 0, nil, e)
+			r.Suite = suiteTest(s, scenarios.Observation{})
+			if err := c.rec.Scenario(r); err != nil {
 				return "", broken{err}
 			}
 			unable = e
@@ -131,7 +133,7 @@ func (c *cellRun) batch(call call, g *guest, batch []scenarios.Scenario, sum *ta
 	for i, s := range batch {
 		seen[i].Drops += total.Drops
 		v := scenarios.Judge(s, seen[i])
-		r := results.Scenario{Name: s.Name, Finding: v.Finding, Rule: s.Rule, Fired: v.Fired, TwinFired: v.TwinFired, Fields: v.Fields, DeedID: seen[i].AttackID}
+		r := results.Scenario{Name: s.Name, Finding: v.Finding, Rule: s.Rule, Fired: v.Fired, TwinFired: v.TwinFired, Fields: v.Fields, DeedID: seen[i].AttackID, Suite: suiteTest(s, seen[i])}
 		where(r.Fields)
 		if err := c.rec.Scenario(r); err != nil {
 			return broken{err}
@@ -159,6 +161,9 @@ func (c *cellRun) observe(call call, g *guest, s scenarios.Scenario) (scenarios.
 		{"twin", o.TwinID, s.TwinDeed, &o.TwinDone, &o.TwinFence, &o.TwinAlerts},
 		{"attack", o.AttackID, s.AttackDeed, &o.AttackDone, &o.AttackFence, &o.AttackAlerts},
 	} {
+		if s.Foreign != nil && side.name == "twin" {
+			continue // it has none
+		}
 		deed, err := side.deed(side.id, nil)
 		if err != nil {
 			return o, err

@@ -29,6 +29,7 @@ type Selection struct {
 	Kernels   []string // globs over `[distro:]release` and the names of the matrix
 	Drivers   []string // globs over driver names; "all" is every one
 	Scenarios []string // globs over scenario names
+	Suites    []string // files of event-generator's tests, done in place of the profile's scenarios
 }
 
 // Cell is one kernel x driver that a run shall judge.
@@ -117,7 +118,7 @@ func MakePlan(ctx context.Context, m *matrix.Matrix, sel Selection, cat *scenari
 	if err != nil {
 		return nil, err
 	}
-	scens, err := pickScenarios(cat, prof, sel.Scenarios)
+	scens, err := pickScenarios(cat, prof, sel)
 	if err != nil {
 		return nil, err
 	}
@@ -253,10 +254,16 @@ func pickDrivers(m *matrix.Matrix, prof matrix.Profile, globs []string) ([]matri
 	return out, idle("driver", globs, names, prof)
 }
 
-func pickScenarios(cat *scenarios.Catalog, prof matrix.Profile, globs []string) ([]scenarios.Scenario, error) {
-	var out []scenarios.Scenario
-	var names []string
-	for _, s := range prof.Scenarios {
+func pickScenarios(cat *scenarios.Catalog, prof matrix.Profile, sel Selection) ([]scenarios.Scenario, error) {
+	globs, own := sel.Scenarios, prof.Scenarios
+	out, names, err := suites(sel, prof)
+	if err != nil {
+		return nil, err
+	}
+	if len(sel.Suites) > 0 {
+		own = nil
+	}
+	for _, s := range own {
 		names = append(names, s.V)
 		if !matches(globs, s.V) {
 			continue

@@ -90,6 +90,10 @@ func rulesFor(scens []scenarios.Scenario, set *rules.Set, v vocabulary) (take ma
 	}
 	for _, s := range scens {
 		r, err := set.Rule(s.Rule)
+		if e := foreign(s, r, err); e != nil {
+			unable[s.Name] = e
+			continue
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("scenario %s: %w", s.Name, err)
 		}

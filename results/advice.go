@@ -66,6 +66,7 @@ var advice = map[cause.Cause]string{
 	cause.RuleSilent:          "the attack happened and the rule saw nothing: look in alerts.jsonl for the events it should have matched",
 	cause.RuleFalseAlarm:      "the harmless twin fired the rule: look in alerts.jsonl for the field that misled it",
 	cause.RuleUnsupported:     "nothing about the kernel: the evidence names what the consumer lacks; an overlay (scenarios/rules) can say the rule in fields that it has",
+	cause.SuiteUnsupported:    "nothing about the kernel: the evidence names what of the test is not done here; event-generator itself may do it",
 	cause.ScenarioBroken:      "the attack or its twin could not do its deed in the guest: see agent.log",
 	cause.ConsumerBroken:      "the consumer did not start or died: see agent.log for its last words",
 	cause.ConsumerFailed:      "read the program's own words in the evidence: it saw the driver, and says that it fell short",

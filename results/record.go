@@ -152,6 +152,23 @@ type Scenario struct {
 	Fields    map[string]string `json:"fields"`            // of the attack's first alert
 	DeedID    string            `json:"deed_id,omitempty"` // the unique id that the attack carried
 	Hint      string            `json:"hint,omitempty"`
+	Suite     *SuiteTest        `json:"suite,omitempty"` // of a test of event-generator's
+}
+
+// SuiteTest is what a test of event-generator's came to, as its own report tells it.
+type SuiteTest struct {
+	Suite    string            `json:"suite"` // the file's name
+	Test     string            `json:"test"`
+	Case     map[string]string `json:"case,omitempty"`
+	Matches  int               `json:"matches"`            // alerts that were as expected
+	Warnings [][]FieldWarning  `json:"warnings,omitempty"` // of each alert that was not
+}
+
+// FieldWarning is a field of an alert that is not as expected.
+type FieldWarning struct {
+	Field    string `json:"field"`
+	Expected string `json:"expected"`
+	Got      string `json:"got"`
 }
 
 // Perf is one measurement: a metric of a system call with the driver loaded and without.

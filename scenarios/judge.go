@@ -52,6 +52,11 @@ func Judge(s Scenario, in Observation) Verdict {
 		v.Fields = maps.Clone(attack[0].Fields)
 		delete(v.Fields, "proc.env") // long, and of no use to a reader
 	}
+	if s.Foreign != nil {
+		// There is no twin: nothing of one is in doubt.
+		j.in.TwinID, j.in.TwinDone, j.in.TwinFence = "none", nil, true
+		twin = nil
+	}
 	v.Finding = j.finding(attack, twin)
 	return v
 }
@@ -105,6 +110,9 @@ func (j judgement) finding(attack, twin []Alert) cause.Finding {
 		return f
 	}
 	wrong, err := j.differences(attack)
+	if j.asExpected() {
+		wrong = nil
+	}
 	switch {
 	case err != nil:
 		return finding(cause.Error, cause.ScenarioBroken, cause.FaultScenario, err.Error())

@@ -41,6 +41,7 @@ type Scenario struct {
 	Twin        []Step
 	Cleanup     []Step // after either, whatever became of it
 	Expect      Expect
+	Foreign     *Foreign // the test of event-generator's that it was made of; nil: it is one of mews's own, with a twin
 }
 
 // Needs is what a kernel must have for the deeds to be possible.
@@ -99,6 +100,9 @@ func (s Scenario) fillSteps(steps []Step, sub substitution) ([]Step, error) {
 
 // fields are the expected fields with their variables filled in.
 func (s Scenario) fields(id string, vars map[string]string) (map[string]string, error) {
+	if s.Foreign != nil {
+		return s.Expect.Fields, nil // whose ${} is no variable of ours
+	}
 	sub, err := s.substitution(id, vars)
 	if err != nil {
 		return nil, err

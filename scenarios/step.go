@@ -38,6 +38,7 @@ type stepForm struct {
 	As        *As        `yaml:"as" json:"as,omitempty"`
 	Age       *Age       `yaml:"age" json:"age,omitempty"`
 	Become    *Become    `yaml:"become" json:"become,omitempty"`
+	Suite     *SuiteTest `json:"suite,omitempty"` // made by OfSuite alone
 }
 
 // Action is a typed deed: real system calls in the process that acts, or a real child of it.
@@ -93,11 +94,13 @@ func form(a Action) stepForm {
 	return f
 }
 
-// Kinds lists the kinds of actions.
+// Kinds lists the kinds of actions that a file can name.
 func Kinds() []string {
 	var out []string
 	for f := range reflect.TypeFor[stepForm]().Fields() {
-		out = append(out, f.Tag.Get("yaml"))
+		if kind := f.Tag.Get("yaml"); kind != "" {
+			out = append(out, kind)
+		}
 	}
 	return out
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/mews-farm/mews/driver/ptrace"
 	"github.com/mews-farm/mews/harness/agent/guest"
 	"github.com/mews-farm/mews/scenarios"
+	"github.com/mews-farm/mews/scenarios/suite"
 )
 
 // The main goroutine stays on the main thread, whose id is the process's: what it forks has a parent that every driver
@@ -23,6 +24,14 @@ func init() { runtime.LockOSThread() }
 func main() {
 	if os.Args[0] == "/init" && os.Getpid() == 1 {
 		guest.Die(guest.Init())
+	}
+	if os.Getenv(suite.EnvAct) != "" {
+		// Its arguments are those that a test wants it to have.
+		if err := suite.Follow(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintf(os.Stderr, "mews-agent: %v\n", err)
+			os.Exit(1)
+		}
+		return
 	}
 	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "mews-agent: %v\n", err)

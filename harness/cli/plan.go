@@ -65,7 +65,7 @@ exits 3.`,
 func printPlan(s Streams, p *harness.Plan) error {
 	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KERNEL\tPACKAGE\tDRIVER\tVERSION\tVARIANT\tCONSUMER\tSCENARIOS")
-	var impossible []string
+	var impossible, untwinned []string
 	for _, c := range p.Cells {
 		kernel, driver := c.Label()
 		pkg := "-"
@@ -78,6 +78,9 @@ func printPlan(s Streams, p *harness.Plan) error {
 		names := make([]string, len(c.Scenarios))
 		for i, sc := range c.Scenarios {
 			names[i] = sc.Name
+			if sc.Foreign != nil && !slices.Contains(untwinned, sc.Name) {
+				untwinned = append(untwinned, sc.Name)
+			}
 			if e := c.Unable[sc.Name]; e != nil {
 				names[i] += " (" + string(e.Cause) + ")"
 				if t := fmt.Sprintf("%s: %s", e.Cause, e); !slices.Contains(impossible, t) {
@@ -98,6 +101,9 @@ func printPlan(s Streams, p *harness.Plan) error {
 	}
 	for _, t := range impossible {
 		fmt.Fprintln(s.Out, "unsupported, "+t)
+	}
+	if len(untwinned) > 0 {
+		fmt.Fprintf(s.Out, "no twin, tests of a suite: %s\n", strings.Join(untwinned, ", "))
 	}
 	tellTrouble(s, p)
 	cells := "cells"

@@ -28,7 +28,7 @@ missing, whatever run.json says of it, and show then exits 3.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return showRun(s, args[0], output) },
 	}
-	show.Flags().StringVarP(&output, "output", "o", "table", "table, json, summary, junit or html")
+	show.Flags().StringVarP(&output, "output", "o", "table", "table, json, summary, junit, html, or event-generator: the report of its suites")
 	c.AddCommand(show)
 	return c
 }
@@ -47,10 +47,12 @@ func showRun(s Streams, dir, output string) error {
 		err = results.RenderSummary(s.Out, run)
 	case "junit":
 		err = results.RenderJUnit(s.Out, run)
+	case "event-generator":
+		err = results.RenderEventGenerator(s.Out, run)
 	case "html":
 		err = results.RenderReport(s.Out, run)
 	default:
-		return fmt.Errorf("--output %s: table, json, summary, junit or html is to be had", output)
+		return fmt.Errorf("--output %s: table, json, summary, junit, html or event-generator is to be had", output)
 	}
 	if err != nil {
 		return err

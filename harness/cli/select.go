@@ -21,5 +21,6 @@ func (f *selectFlags) add(c *cobra.Command) {
 	c.Flags().StringSliceVar(&f.sel.Kernels, "kernel", nil, "only kernels that match: `[distro:]release`, with globs, or a name of the matrix")
 	c.Flags().StringSliceVar(&f.sel.Drivers, "driver", nil, "only drivers that match this `glob`")
 	c.Flags().StringSliceVar(&f.sel.Scenarios, "scenario", nil, "only scenarios that match this `glob`")
+	c.Flags().StringArrayVar(&f.sel.Suites, "suite", nil, "do the tests of this `file` of event-generator's (suite, v0.13) in place of the profile's scenarios; may be repeated")
 	c.Flags().BoolVar(&f.offline, "offline", false, "use the archive alone; touch no network")
 }

@@ -101,4 +101,9 @@ func (m *Matrix) locate(dir string) {
 			beside(&files[j].From)
 		}
 	}
+	for i := range m.Profiles {
+		for j := range m.Profiles[i].Value.Suites {
+			beside(&m.Profiles[i].Value.Suites[j])
+		}
+	}
 }

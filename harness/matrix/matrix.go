@@ -94,6 +94,7 @@ type Profile struct {
 	Kernels     []Str         `yaml:"kernels,required"`
 	Drivers     []Str         `yaml:"drivers,required"`
 	Scenarios   []Str         `yaml:"scenarios,required"`
+	Suites      []Str         `yaml:"suites"` // files of event-generator's tests, relative to the matrix
 	Image       Str           `yaml:"image,required"`
 	Expect      []Expectation `yaml:"expect"` // what else than pass is foreseen
 	Logs        []Log         `yaml:"logs"`   // of builds that others ran

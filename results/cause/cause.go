@@ -92,6 +92,7 @@ const (
 	RuleSilent          Cause = "RULE_SILENT"
 	RuleFalseAlarm      Cause = "RULE_FALSE_ALARM"
 	RuleUnsupported     Cause = "RULE_UNSUPPORTED"     // the consumer lacks a field or an operator that the rule uses
+	SuiteUnsupported    Cause = "SUITE_UNSUPPORTED"    // a test of event-generator's wants what is not done here
 	SyscallMissing      Cause = "SYSCALL_MISSING"      // the kernel answers ENOSYS to what a scenario needs
 	ScenarioBroken      Cause = "SCENARIO_BROKEN"      // the attack or its twin could not do its deed
 	ConsumerBroken      Cause = "CONSUMER_BROKEN"      // the consumer did not start, or died

@@ -35,6 +35,15 @@ type answer struct {
 	Errno int    `json:"errno,omitempty"`
 }
 
+// failure is an error that another process had: its text holds that of the errno already.
+type failure struct {
+	text  string
+	errno unix.Errno
+}
+
+func (f failure) Error() string { return f.text }
+func (f failure) Unwrap() error { return f.errno }
+
 // Do does the deed in processes of its own, and waits for their end. Its errors wrap the errno of the system call that
 // failed, where one did.
 func (d Deed) Do(ctx context.Context) error {
@@ -48,7 +57,7 @@ func (d Deed) Do(ctx context.Context) error {
 	}
 	switch {
 	case a.Errno != 0:
-		return fmt.Errorf("%s: %w", a.Error, unix.Errno(a.Errno))
+		return failure{a.Error, unix.Errno(a.Errno)}
 	case a.Error != "":
 		return errors.New(a.Error)
 	}

@@ -18,20 +18,14 @@ type Facts struct {
 	Killed   bool          // SIGKILL came from outside
 	LogName  string        // names the log in the evidence
 	Source   string        // the directory of the driver's source as the build saw it: evidence names its files without it
-	// The majors of the compiler in the root and of the one that built the kernel; 0 when not known. Between equal
-	// compilers an option that is not recognised is the driver's own, not a mismatch.
-	CompilerMajor, KernelMajor int
-	// The commands of the same two, where they are known: gcc-12, clang-19, aarch64-linux-gnu-gcc-12. They say more than
-	// the majors, and count instead of them. Of a cross build both carry the target's prefix, or none does.
+	// The compiler in the root and the one that built the kernel, by family and major: gcc-12, clang-19; empty when not known.
+	// Between equal compilers an option that is not recognised is the driver's own, not a mismatch.
 	Compiler, KernelCompiler string
 }
 
 // foreign tells that the compiler is not the kernel's, or is not known to be.
 func (f Facts) foreign() bool {
-	if f.Compiler != "" && f.KernelCompiler != "" {
-		return f.Compiler != f.KernelCompiler
-	}
-	return f.CompilerMajor == 0 || f.CompilerMajor != f.KernelMajor
+	return f.Compiler == "" || f.Compiler != f.KernelCompiler
 }
 
 // Log reads the log of a failed build and says what it means. It never returns nil: a log of no known class is

@@ -4,6 +4,7 @@ package classify
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -49,11 +50,11 @@ func TestFacts(t *testing.T) {
 		cause     cause.Cause
 		fault     cause.Fault
 	}{
-		{"option, equal majors", option, Facts{CompilerMajor: 12, KernelMajor: 12}, cause.CompileError, cause.FaultDriver},
-		{"option, other majors", option, Facts{CompilerMajor: 10, KernelMajor: 12}, cause.ToolchainMismatch, cause.FaultToolchain},
+		{"option, another compiler", option, Facts{Compiler: "gcc-10", KernelCompiler: "gcc-12"}, cause.ToolchainMismatch, cause.FaultToolchain},
+		{"option, the kernel's compiler not known", option, Facts{Compiler: "gcc-10"}, cause.ToolchainMismatch, cause.FaultToolchain},
 		{"option, nothing known", option, Facts{}, cause.ToolchainMismatch, cause.FaultToolchain},
 		{"option, equal compilers", option, Facts{Compiler: "gcc-12", KernelCompiler: "gcc-12"}, cause.CompileError, cause.FaultDriver},
-		{"option, equal majors of two families", option, Facts{CompilerMajor: 14, KernelMajor: 14, Compiler: "clang-14", KernelCompiler: "gcc-14"}, cause.ToolchainMismatch, cause.FaultToolchain},
+		{"option, equal majors of two families", option, Facts{Compiler: "clang-14", KernelCompiler: "gcc-14"}, cause.ToolchainMismatch, cause.FaultToolchain},
 		{"killed, and it does not say so", "  CC [M] main.o\n", Facts{Killed: true}, cause.OutOfMemory, cause.FaultInfra},
 		{"stopped for its time, which kills too", "/b/a.c:3:1: error: x\n", Facts{Killed: true, TimedOut: time.Second}, cause.BuildTimeout, cause.FaultInfra},
 		{"the driver's own file", "/b/gen/Makefile:3: *** missing separator.  Stop.\n", Facts{Source: "/b"}, cause.CompileError, cause.FaultDriver},
@@ -124,7 +125,7 @@ func FuzzLog(f *testing.F) {
 	f.Add([]byte("/b/a.c:3:1: error: x\n"), 0)
 	f.Add([]byte("[configure-kmod] Build output for HAS_0__SANITY:\n\xff"), 12)
 	f.Fuzz(func(t *testing.T, log []byte, major int) {
-		got := Log(bytes.NewReader(log), Facts{ExitCode: 2, CompilerMajor: major, KernelMajor: 12})
+		got := Log(bytes.NewReader(log), Facts{ExitCode: 2, Compiler: fmt.Sprintf("gcc-%d", major), KernelCompiler: "gcc-12"})
 		if err := got.Check(); err != nil {
 			t.Error(err)
 		}

@@ -57,13 +57,13 @@ func (s *Set) Choose(c kernels.Compiler, w Want) (Choice, error) {
 			Advise("add an image that has %s to builders/images", wanted)
 	}
 	if best.Compiler.Major != c.Major {
-		best.Substituted = &Substitution{From: wanted, To: best.Compiler.Name, Why: "no image has " + wanted + s.pulled(wanted, w) + "; this is the nearest newer one"}
+		best.Substituted = &Substitution{From: wanted, To: best.Compiler.Name, Why: "no image has " + wanted + s.Pulled(wanted, w) + "; this is the nearest newer one"}
 	}
 	return *best, nil
 }
 
-// pulled says that an image would have the compiler if it could be pulled.
-func (s *Set) pulled(name string, w Want) string {
+// Pulled says, to go behind "no image has NAME", that an image would have the compiler if it could be pulled; else it is empty.
+func (s *Set) Pulled(name string, w Want) string {
 	if !w.NoRegistry {
 		return ""
 	}
@@ -86,7 +86,7 @@ func (s *Set) Named(name string, w Want) (Choice, error) {
 		}
 		known = append(known, o.Compiler.Name)
 	}
-	return Choice{}, cause.Errorf(cause.ToolchainMismatch, cause.FaultToolchain, "no builder image has %q for %s%s%s", name, w.arch(), s.pulled(name, w), nearest.Hint(name, known)).
+	return Choice{}, cause.Errorf(cause.ToolchainMismatch, cause.FaultToolchain, "no builder image has %q for %s%s%s", name, w.arch(), s.Pulled(name, w), nearest.Hint(name, known)).
 		With(cause.Evidence{Text: "there are: " + names(all)})
 }
 

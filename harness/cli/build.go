@@ -55,7 +55,7 @@ again, so that a grid that was interrupted goes on where it was when the same co
 
 Kernels and drivers are those of the matrix, or of one of its profiles; --kernel and --driver narrow them, and --kernel
 finds kernels of the catalogue too. --source adds a driver that is on disk: a directory, a tarball or a package that
-holds a DKMS tree or a checkout of falcosecurity/libs.
+holds a DKMS tree or a checkout of falcosecurity/libs. Of a checkout the CO-RE probe is built too, once for all kernels.
 
 Artifacts go to a directory (--out) or a bucket (--publish), in Falco's own layout,
 <driver version>/<arch>/falco_<target>_<kernel release>_<kernel version>.ko or .o, with a sidecar and a provenance
@@ -237,6 +237,9 @@ func (f *buildFlags) named(fd *parts.Foundry) ([]string, error) {
 	}
 	for _, c := range f.compilers {
 		if !slices.Contains(known, c) {
+			if from := fd.Images.Pulled(c, images.Want{Arch: f.arch, NoRegistry: true}); from != "" {
+				return nil, fmt.Errorf("--compilers %s: no builder image has it%s: that takes Docker (--builder docker), and no --offline", c, from)
+			}
 			return nil, fmt.Errorf("--compilers %s: no builder image has it%s (there are %s)", c, nearest.Hint(c, known), strings.Join(known, ", "))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mews-farm/mews/builders/images"
 	"github.com/mews-farm/mews/harness"
 	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/kernels"
@@ -191,28 +192,21 @@ func (f *fetchers) Fetch(ctx context.Context, p kernels.Package) (string, error)
 	return src.Fetch(ctx, p)
 }
 
-// suitesOf are the Debian suites that hold each compiler, for kernels whose matrix entry names none. The compiler is the
-// one that the kernel's configuration names; a table of releases would be wrong for the first vendor who differs.
-var suitesOf = map[string][]string{
-	"gcc-9":  {"bullseye-security", "bullseye"},
-	"gcc-10": {"bullseye-security", "bullseye"},
-	"gcc-11": {"bookworm-security", "bookworm"},
-	"gcc-12": {"bookworm-security", "bookworm"},
-	"gcc-13": {"trixie-security", "trixie"},
-	"gcc-14": {"trixie-security", "trixie"},
-	"gcc-15": {"sid"},
-	"gcc-16": {"sid"},
-}
-
 // buildSuites says where the compiler of a kernel is to be had.
 func buildSuites(c *harness.Cell, cc kernels.Compiler) ([]string, error) {
 	if len(c.Kernel.Build) > 0 {
 		return matrix.Values(c.Kernel.Build), nil
 	}
-	command := fmt.Sprintf("%s-%d", cc.Family, cc.Major)
-	if s, ok := suitesOf[command]; ok {
-		return s, nil
+	set, err := images.Builtin()
+	if err != nil {
+		return nil, err
 	}
+	k := c.Resolved.Kernel
+	ch, err := set.Choose(cc, images.Want{Distro: k.Distro, Suite: c.Resolved.Suite, Arch: k.Arch, NoRegistry: true})
+	if err == nil && ch.Substituted == nil {
+		return ch.Image.Suites, nil
+	}
+	command := fmt.Sprintf("%s-%d", cc.Family, cc.Major)
 	return nil, cause.Errorf(cause.ToolchainMismatch, cause.FaultToolchain, "no suite is known that has %s", command).
 		With(cause.Evidence{File: "config-" + c.Resolved.Kernel.Release, Text: "CONFIG_CC_VERSION_TEXT=" + strings.TrimSpace(cc.Text)}).
 		Advise("name one in the matrix: `build:` of kernel %s", c.Kernel.Name)

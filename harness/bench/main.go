@@ -16,7 +16,9 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -37,40 +39,72 @@ func main() {
 	sandbox.Init()
 	out := flag.String("out", "out/bench.json", "where the figures go")
 	rounds := flag.Int("rounds", 3, "measurements of each figure")
+	only := flag.String("only", "", "take only the figures whose key matches this `regexp`: "+strings.Join(keys(), ", "))
 	cold := flag.Bool("cold", false, "also measure a run with an empty archive, which downloads about 0.5 GB; once")
 	flag.Parse()
+	wanted, err := regexp.Compile(*only)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: -only:", err)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	figures, err := measure(ctx, *rounds, *cold)
+	figures, err := measure(ctx, *rounds, wanted)
+	if *cold {
+		f, coldErr := coldRun(ctx)
+		figures, err = append(figures, f...), errors.Join(err, coldErr)
+	}
 	if err := errors.Join(err, write(*out, figures)); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// measure takes every figure it can; one that cannot be taken does not keep the others from it.
-func measure(ctx context.Context, rounds int, cold bool) ([]figure, error) {
-	var figures []figure
-	var errs []error
-	take := func(f []figure, err error) {
-		figures = append(figures, f...)
-		errs = append(errs, err)
+// origin is where figures come from, by the key that -only goes by.
+type origin struct {
+	key  string
+	take func(ctx context.Context, rounds int) ([]figure, error)
+}
+
+var origins = []origin{
+	{"quick", warmRuns},
+	{"boot", bootRatio},
+	{"unpack", unpacking},
+	{"build", coldBuild},
+	{"unchanged", unchanged},
+	{"neighbours", neighbours},
+	{"catalog", func(ctx context.Context, rounds int) ([]figure, error) {
+		return goBench(ctx, "./kernels/catalog", "^BenchmarkList100000$", figure{Name: "list 100,000 kernels", Unit: "s", Goal: 1, Reference: "limit", ReferenceValue: 1}, rounds)
+	}},
+	{"apt", func(ctx context.Context, rounds int) ([]figure, error) {
+		return goBench(ctx, "./kernels/internal/apt", "^BenchmarkRead$/^kernels$", figure{Name: "read the package indexes of an update, processor time for 100 MB decompressed", Unit: "s", Goal: 2, Reference: "limit", ReferenceValue: 2}, rounds)
+	}},
+	{"rules", func(ctx context.Context, rounds int) ([]figure, error) {
+		return goBench(ctx, "./scenarios/rules", "^BenchmarkMillionEvents$", figure{Name: "25 rules on 1,000,000 events that match nothing, processor time", Unit: "s", Goal: 1, Reference: "limit", ReferenceValue: 1}, rounds)
+	}},
+}
+
+func keys() []string {
+	var out []string
+	for _, s := range origins {
+		out = append(out, s.key)
 	}
+	return out
+}
+
+// measure takes every figure of those wanted that it can; one that cannot be taken does not keep the others from it.
+func measure(ctx context.Context, rounds int, wanted *regexp.Regexp) ([]figure, error) {
 	// The first run fills the archive, so that what is measured afterwards is the run and not the network.
 	if _, err := quick(ctx, os.Environ()); err != nil {
 		return nil, fmt.Errorf("fill the archive: %w", err)
 	}
-	take(warmRuns(ctx, rounds))
-	take(bootRatio(ctx, rounds))
-	take(unpacking(ctx, rounds))
-	take(coldBuild(ctx, rounds))
-	take(unchanged(ctx, rounds))
-	take(neighbours(ctx, rounds))
-	take(goBench(ctx, "./kernels/catalog", "^BenchmarkList100000$", figure{Name: "list 100,000 kernels", Unit: "s", Goal: 1, Reference: "limit", ReferenceValue: 1}, rounds))
-	take(goBench(ctx, "./kernels/internal/apt", "^BenchmarkRead$/^kernels$", figure{Name: "read the package indexes of an update, processor time for 100 MB decompressed", Unit: "s", Goal: 2, Reference: "limit", ReferenceValue: 2}, rounds))
-	take(goBench(ctx, "./scenarios/rules", "^BenchmarkMillionEvents$", figure{Name: "25 rules on 1,000,000 events that match nothing, processor time", Unit: "s", Goal: 1, Reference: "limit", ReferenceValue: 1}, rounds))
-	if cold {
-		take(coldRun(ctx))
+	var figures []figure
+	var errs []error
+	for _, s := range origins {
+		if wanted.MatchString(s.key) {
+			f, err := s.take(ctx, rounds)
+			figures, errs = append(figures, f...), append(errs, err)
+		}
 	}
 	return figures, errors.Join(errs...)
 }

@@ -301,18 +301,16 @@ var _ = Describe("an agent in a guest", Label("boot", "net"), Ordered, func() {
 			return seen, stats, scenarios.Judge(scenarios.Scenario{Name: "opens", Rule: "opens"}, o)
 		}
 
-		// In the smallest the fence itself is lost while the consumer comes up, and has to be made again.
-		for _, small := range []uint32{4 << 10, 64 << 10, 256 << 10} {
-			seen, stats, verdict := run(small)
-			Expect(stats.DropsBy).To(HaveKeyWithValue("open: ring buffer full", BeNumerically(">=", opens-seen["opens"])), "%v", seen)
-			Expect(verdict.Finding).To(And(HaveField("State", cause.Error), HaveField("Cause", cause.EventDrops)), "%+v", verdict)
-		}
+		// Of so small a one the fence itself is lost while the consumer comes up, and has to be made again.
+		seen, stats, verdict := run(64 << 10)
+		Expect(stats.DropsBy).To(HaveKeyWithValue("open: ring buffer full", BeNumerically(">=", opens-seen["opens"])), "%v", seen)
+		Expect(verdict.Finding).To(And(HaveField("State", cause.Error), HaveField("Cause", cause.EventDrops)), "%+v", verdict)
 
-		seen, stats, verdict := run(modern.DefaultRingSize)
+		seen, stats, verdict = run(modern.DefaultRingSize)
 		Expect(stats.DropsBy).To(BeEmpty())
 		Expect(seen).To(Equal(map[string]int{"opens": opens, "execs": execs}))
 		Expect(verdict.State).To(Equal(cause.Pass), "%+v", verdict)
-	}, NodeTimeout(8*time.Minute))
+	}, NodeTimeout(15*time.Minute))
 })
 
 func lines(evidence []cause.Evidence) string {

@@ -106,14 +106,14 @@ var _ = Describe("Falco's legacy probe in a guest", Label("boot", "build", "net"
 
 	It("of another API is refused by its version", func(ctx SpecContext) {
 		refuses(ctx, patched(at("api_version"), binary.LittleEndian.AppendUint64(nil, 9<<44)), want{cause.Fail, cause.APISchemaMismatch, cause.FaultDriver, "9.0.0"})
-	}, NodeTimeout(3*time.Minute))
+	}, NodeTimeout(10*time.Minute))
 
 	// sysdig 0.41.4 dies of one that has none, and does not say why.
 	It("that kills sysdig is no verdict on the probe, and the signal is named", func(ctx SpecContext) {
 		_, err := c.LoadLegacy(ctx, bytes.NewReader(patched(at("api_version"), make([]byte, 8))))
 		Expect(cause.Of(err)).To(And(HaveField("State", cause.Error), HaveField("Cause", cause.ConsumerBroken)), "%+v", err)
 		Expect(err).To(MatchError(ContainSubstring("signal: segmentation fault")))
-	}, NodeTimeout(3*time.Minute))
+	}, NodeTimeout(10*time.Minute))
 
 	It("that is cut short is nobody's fault but ours", func(ctx SpecContext) {
 		refuses(ctx, probe[:40], want{cause.Error, cause.Internal, cause.FaultHarness, ""})

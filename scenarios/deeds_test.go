@@ -223,6 +223,7 @@ func TestActionsRefuse(t *testing.T) {
 		{`as: {program: /a, steps: [{become: {path: /b}}]}`, `become cannot be a step of as`},
 		{`as: {program: /a, steps: [{open: {syscall: opn, path: /b}}]}`, `its step 1: unknown syscall "opn"`},
 		{`as: {program: /a, network: 10.0.0.1, steps: [{remove: {path: /b}}]}`, `none of 198.51.100.0/24`},
+		{`load-module: {path: dummy.ko}`, `the path "dummy.ko" is not absolute`},
 		{`age: {at_least: 60s}`, `no time of up to 7s`},
 		{`age: {}`, `at_least a time, or at_most`},
 		{`age: {at_least: 1s, at_most: 2s}`, `at_least a time, or at_most`},

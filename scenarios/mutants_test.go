@@ -66,6 +66,11 @@ func (w *world) do(t *testing.T, steps []Step) {
 			w.as = w.events[len(w.events)-1]
 			w.do(t, a.steps())
 			w.as = outer
+		case LoadModule:
+			f := w.call("finit_module", 0)
+			if a.GiveUp {
+				f["thread.cap_effective"] = rules.StringValue("CAP_SYS_ADMIN")
+			}
 		case Age:
 			least, _, err := a.values()
 			if err != nil {
@@ -133,7 +138,12 @@ func (w *world) process(name, exe, exepath string, args, ancestors []string) fie
 		"proc.pname": rules.StringValue(ancestors[0]), "proc.aname": rules.ListValue(ancestors...),
 		"user.uid": rules.NumberValue(0), "user.name": rules.StringValue("root"), "proc.tty": rules.NumberValue(0), "container.id": rules.StringValue("host"), "thread.cgroups": rules.StringValue("unified=/"),
 	}
+	f["thread.cap_effective"] = rules.StringValue("CAP_CHOWN CAP_DAC_OVERRIDE")
+	if w.deed.Container.Privileged {
+		f["thread.cap_effective"] = rules.StringValue("CAP_CHOWN CAP_DAC_OVERRIDE CAP_SYS_MODULE CAP_SYS_ADMIN")
+	}
 	if w.deed.Context == Container {
+		f["container.privileged"] = rules.BoolValue(w.deed.Container.Privileged)
 		f["container.id"] = rules.StringValue("0123456789ab")
 		f["container.image.repository"] = rules.StringValue("debian")
 		f["thread.cgroups"] = rules.StringValue("unified=/docker/0123456789abcdef")
@@ -296,6 +306,13 @@ func TestStableRules(t *testing.T) {
 		{"PTRACE attached to process", "into its memory", trace, fields{}, everywhere},
 		{"PTRACE attached to process", "reading its memory", trace, fields{"evt.arg.request": str("PTRACE_PEEKDATA")}, nil},
 		{"PTRACE anti-debug attempt", "by nobody", trace, fields{"evt.arg.request": str("PTRACE_TRACEME"), "proc.name": str("<NA>")}, nil},
+		{"Linux Kernel Module Injection Detected", "without the capability", link, fields{"evt.type": str("finit_module")}, nil},
+		{"Linux Kernel Module Injection Detected", "from memory", link, fields{"evt.type": str("init_module"), "thread.cap_effective": str("CAP_SYS_MODULE")}, everywhere},
+		{"Debugfs Launched in Privileged Container", "in a plain one", run, fields{"proc.name": str("debugfs")}, nil},
+		{"Debugfs Launched in Privileged Container", "with the capability alone", run, fields{"proc.name": str("debugfs"), "thread.cap_effective": str("CAP_SYS_ADMIN")}, []string{"native", "sysdig"}},
+		{"Detect release_agent File Container Escapes", "without the capability", open, fields{"fd.name": str("/x/release_agent"), "evt.is_open_write": yes}, nil},
+		{"Detect release_agent File Container Escapes", "no root", open, fields{"fd.name": str("/x/release_agent"), "evt.is_open_write": yes, "user.uid": rules.NumberValue(7), "thread.cap_effective": str("CAP_SYS_ADMIN")}, nil},
+		{"Detect release_agent File Container Escapes", "to read it", open, fields{"fd.name": str("/x/release_agent"), "thread.cap_effective": str("CAP_SYS_ADMIN")}, nil},
 		{"Run shell untrusted", "a known command", run, fields{"proc.name": str("sh"), "proc.aname": rules.ListValue("agent", "nginx"), "proc.cmdline": str("sh -c uname -r 2>&1")}, nil},
 	} {
 		ev := c.ev

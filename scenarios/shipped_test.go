@@ -29,7 +29,7 @@ var common = falcos(rules.Table{
 	"proc.is_exe_upper_layer": truth, "proc.is_exe_from_memfd": truth, "thread.cgroups": text, "user.uid": number,
 }, "evt.rawres", "evt.arg.domain", "evt.arg.linkpath", "evt.arg.newpath", "evt.arg.oldpath", "evt.arg.request", "evt.arg.target",
 	"fd.type", "fd.l4proto", "fd.cip", "fd.sip", "fd.sip.name", "fd.cnet", "fd.snet", "fd.sport",
-	"proc.duration", "proc.tty", "user.name")
+	"proc.duration", "proc.tty", "thread.cap_effective", "user.name")
 
 // falcos adds the fields of those names to t, as Falco has them.
 func falcos(t rules.Table, names ...string) rules.Table {
@@ -48,7 +48,7 @@ func falcos(t rules.Table, names ...string) rules.Table {
 func vocabularies() map[string]rules.Table {
 	falco, native, sysdig := maps.Clone(common), maps.Clone(common), maps.Clone(common)
 	native["container.id"] = text
-	falcos(falco, "container.id", "container.image.repository", "k8s.ns.name")
+	falcos(falco, "container.id", "container.image.repository", "container.privileged", "k8s.ns.name")
 	for _, libsinsp := range []rules.Table{falco, sysdig} {
 		falcos(libsinsp, "fd.connected", "fd.name_changed")
 	}
@@ -256,14 +256,15 @@ func TestBuiltin(t *testing.T) {
 		names = append(names, s.Name)
 	}
 	want := strings.Fields(`
-		clear-log contact-k8s-api create-hardlink-over-sensitive create-symlink-over-sensitive directory-traversal
-		drop-and-execute drop-and-execute-bind-mount drop-and-execute-containerd drop-and-execute-crio
+		clear-log contact-k8s-api create-hardlink-over-sensitive create-symlink-over-sensitive debugfs-privileged
+		directory-traversal drop-and-execute drop-and-execute-bind-mount drop-and-execute-containerd drop-and-execute-crio
 		drop-and-execute-docker-systemd drop-and-execute-kubernetes drop-and-execute-kubernetes-systemd
 		drop-and-execute-metacopy drop-and-execute-podman drop-and-execute-privileged drop-and-execute-tmpfs
-		drop-and-execute-userns execute-from-dev-shm find-aws-credentials memfd-execute netcat-rce openat2-clear-log
-		openat2-directory-traversal openat2-read-sensitive packet-socket ptrace-anti-debug ptrace-attach read-sensitive
-		read-sensitive-trusted redirect-to-network remove-bulk-data run-shell-untrusted search-private-keys
-		ssh-non-standard-port system-user-interactive terminal-shell
+		drop-and-execute-userns execute-from-dev-shm find-aws-credentials kernel-module-injection memfd-execute netcat-rce
+		openat2-clear-log openat2-directory-traversal openat2-read-sensitive openat2-release-agent-escape packet-socket
+		ptrace-anti-debug ptrace-attach read-sensitive read-sensitive-trusted redirect-to-network release-agent-escape
+		remove-bulk-data run-shell-untrusted search-private-keys ssh-non-standard-port system-user-interactive
+		terminal-shell
 	`)
 	if !slices.Equal(names, want) {
 		t.Errorf("scenarios %v, want %v", names, want)
@@ -271,7 +272,7 @@ func TestBuiltin(t *testing.T) {
 	if _, err := c.Get("drop-and-exec"); err == nil || !strings.Contains(err.Error(), `did you mean "drop-and-execute"?`) {
 		t.Errorf("an unknown scenario: %v", err)
 	}
-	for glob, n := range map[string]int{"*": len(want), "all": len(want), "openat2-*": 3, "drop-and-execute": 1} {
+	for glob, n := range map[string]int{"*": len(want), "all": len(want), "openat2-*": 4, "drop-and-execute": 1} {
 		if got, err := c.Match(glob); err != nil || len(got) != n {
 			t.Errorf("Match(%q) = %d, %v", glob, len(got), err)
 		}

@@ -25,20 +25,21 @@ func (s Step) Action() (Action, error) {
 
 // stepForm is a step as it is written: exactly one member is set.
 type stepForm struct {
-	Exec      *Exec      `yaml:"exec" json:"exec,omitempty"`
-	Copy      *Copy      `yaml:"copy" json:"copy,omitempty"`
-	Open      *Open      `yaml:"open" json:"open,omitempty"`
-	MemfdExec *MemfdExec `yaml:"memfd-exec" json:"memfd-exec,omitempty"`
-	Link      *Link      `yaml:"link" json:"link,omitempty"`
-	Remove    *Remove    `yaml:"remove" json:"remove,omitempty"`
-	Socket    *Socket    `yaml:"socket" json:"socket,omitempty"`
-	Listen    *Listen    `yaml:"listen" json:"listen,omitempty"`
-	Connect   *Connect   `yaml:"connect" json:"connect,omitempty"`
-	Ptrace    *Ptrace    `yaml:"ptrace" json:"ptrace,omitempty"`
-	As        *As        `yaml:"as" json:"as,omitempty"`
-	Age       *Age       `yaml:"age" json:"age,omitempty"`
-	Become    *Become    `yaml:"become" json:"become,omitempty"`
-	Suite     *SuiteTest `json:"suite,omitempty"` // made by OfSuite alone
+	Exec       *Exec       `yaml:"exec" json:"exec,omitempty"`
+	Copy       *Copy       `yaml:"copy" json:"copy,omitempty"`
+	Open       *Open       `yaml:"open" json:"open,omitempty"`
+	MemfdExec  *MemfdExec  `yaml:"memfd-exec" json:"memfd-exec,omitempty"`
+	Link       *Link       `yaml:"link" json:"link,omitempty"`
+	Remove     *Remove     `yaml:"remove" json:"remove,omitempty"`
+	Socket     *Socket     `yaml:"socket" json:"socket,omitempty"`
+	Listen     *Listen     `yaml:"listen" json:"listen,omitempty"`
+	Connect    *Connect    `yaml:"connect" json:"connect,omitempty"`
+	Ptrace     *Ptrace     `yaml:"ptrace" json:"ptrace,omitempty"`
+	As         *As         `yaml:"as" json:"as,omitempty"`
+	Age        *Age        `yaml:"age" json:"age,omitempty"`
+	Become     *Become     `yaml:"become" json:"become,omitempty"`
+	LoadModule *LoadModule `yaml:"load-module" json:"load-module,omitempty"`
+	Suite      *SuiteTest  `json:"suite,omitempty"` // made by OfSuite alone
 }
 
 // Action is a typed deed: real system calls in the process that acts, or a real child of it.

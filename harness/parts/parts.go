@@ -49,6 +49,9 @@ var _ harness.Parts = (*Workshop)(nil)
 // containers stand.
 var guestModules = []string{"virtio_pci", "virtio_console", "virtio_blk", "virtio-rng", "ext4", "overlay"}
 
+// spareModule is for scenarios that load one: it needs no hardware and no other module, and hardly does a thing.
+const spareModule = "dummy"
+
 // localDirs are made by base-files in its maintainer script, and every installed system and image has them.
 var localDirs = []string{"usr/local/bin", "usr/local/sbin"}
 
@@ -66,6 +69,10 @@ func (w *Workshop) Initramfs(_ context.Context, f *kernels.Files) (string, error
 	mods := make([]initramfs.Module, len(needed))
 	for i, m := range needed {
 		mods[i] = initramfs.Module{Name: m.Name, Data: m.Data}
+	}
+	// A kernel without it has one scenario less, and says so when that is done.
+	if spare, err := f.Modules(spareModule); err == nil && len(spare) == 1 {
+		mods = append(mods, initramfs.Module{Name: spare[0].Name, Data: spare[0].Data, Spare: true})
 	}
 	return initramfs.Cached(filepath.Join(w.Dir, "initramfs"), w.Agent, mods)
 }

@@ -29,6 +29,9 @@ func Init() error {
 	if err != nil {
 		return err
 	}
+	if err := keepModules("/modules/spare"); err != nil {
+		return err
+	}
 	port, err := findPort(portDeadline)
 	if err != nil {
 		return err
@@ -104,6 +107,23 @@ func loadModules(dir string) ([]string, error) {
 		names = append(names, name)
 	}
 	return names, nil
+}
+
+// keepModules copies the modules that nobody needed to where privileged containers find them: the initramfs is left.
+func keepModules(dir string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*.ko"))
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	if err := mkdirs(sparesDir); err != nil {
+		return err
+	}
+	for _, path := range files {
+		if err := copyFile(path, filepath.Join(sparesDir, filepath.Base(path)), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // findDisks maps the serial numbers of the virtio disks to their device nodes. The kernel makes the nodes

@@ -20,6 +20,8 @@ const (
 	selfPath = stateDir + "/agent" // this binary, on a filesystem that allows exec
 	imageDir = stateDir + "/image" // the container image's root, read-only
 	newRoot  = "/newroot"
+
+	sparesDir = stateDir + "/modules" // kernel modules that are not loaded
 )
 
 func mount(source, target, fstype string, flags uintptr, data string) error {

@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"os"
 	"path/filepath"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -83,6 +84,10 @@ func (c *container) mounts() []specs.Mount {
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=67108864"}},
 		{Destination: containerAgent, Type: "bind", Source: selfPath, Options: []string{"rbind", "ro", "rprivate"}},
+	}
+	if _, err := os.Stat(sparesDir); err == nil && c.setup.Privileged {
+		// As somebody gives a privileged container the host's /lib/modules.
+		out = append(out, specs.Mount{Destination: "/.mews/modules", Type: "bind", Source: sparesDir, Options: []string{"rbind", "ro", "rprivate"}})
 	}
 	for _, dir := range c.setup.Tmpfs {
 		out = append(out, specs.Mount{Destination: dir, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777", "size=64m"}})

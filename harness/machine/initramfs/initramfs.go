@@ -30,12 +30,13 @@ const maxModules = 100
 
 // Module is one kernel object, not compressed: the guest hands it to the kernel as it is.
 type Module struct {
-	Name string // without .ko
-	Data []byte
+	Name  string // without .ko
+	Data  []byte
+	Spare bool // lies in /modules/spare, for whoever wants to load one
 }
 
 // Write writes a newc archive with init as /init, modules as /modules/NN-name.ko in the order given, which
-// must be the load order, and /dev/console, without which init would start with no standard streams. The same
+// must be the load order, those to spare as /modules/spare/name.ko, and /dev/console, without which init would start with no standard streams. The same
 // input gives the same bytes: all times are zero and inode numbers count up.
 //
 // The archive is not compressed: under TCG the guest pays more to unpack it than the host saves in reading it. An
@@ -51,11 +52,19 @@ func Write(w io.Writer, init []byte, modules []Module) error {
 		cpio.Directory("modules", 0o755),
 		file("init", 0o755, init),
 	}
+	var spare []cpio.Record
 	for i, m := range modules {
 		if m.Name == "" || strings.ContainsAny(m.Name, "/\x00") {
 			return cause.Errorf(cause.Internal, cause.FaultHarness, "initramfs: %q is no name of a module", m.Name)
 		}
+		if m.Spare {
+			spare = append(spare, file("modules/spare/"+m.Name+".ko", 0o644, m.Data))
+			continue
+		}
 		records = append(records, file(fmt.Sprintf("modules/%02d-%s.ko", i, m.Name), 0o644, m.Data))
+	}
+	if len(spare) > 0 {
+		records = append(append(records, cpio.Directory("modules/spare", 0o755)), spare...)
 	}
 
 	out := cpio.Newc.Writer(w)

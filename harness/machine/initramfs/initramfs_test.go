@@ -15,7 +15,7 @@ import (
 	"github.com/u-root/u-root/pkg/cpio"
 )
 
-var testModules = []Module{{"virtio", []byte("one")}, {"virtio_ring", []byte("two!")}, {"virtio-rng", nil}}
+var testModules = []Module{{Name: "virtio", Data: []byte("one")}, {Name: "virtio_ring", Data: []byte("two!")}, {Name: "virtio-rng"}, {Name: "dummy", Data: []byte("x"), Spare: true}}
 
 func TestWriteIsDeterministicAndComplete(t *testing.T) {
 	var a, b bytes.Buffer
@@ -42,6 +42,7 @@ func TestWriteIsDeterministicAndComplete(t *testing.T) {
 	want := []string{
 		"dev 040755 0", "dev/console 020600 0", "modules 040755 0", "init 0100755 9",
 		"modules/00-virtio.ko 0100644 3", "modules/01-virtio_ring.ko 0100644 4", "modules/02-virtio-rng.ko 0100644 0",
+		"modules/spare 040755 0", "modules/spare/dummy.ko 0100644 1",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +20,12 @@ type Become struct {
 	Path     string   `yaml:"path,required" json:"path"`
 	Args     []string `yaml:"args" json:"args,omitempty"`
 	Terminal bool     `yaml:"terminal" json:"terminal,omitempty"` // it leads a session with a terminal of its own
+	// Descriptor is memfd or file: by execveat(2) with AT_EMPTY_PATH, of an anonymous copy in memory or of the program's
+	// own file. None: by execve(2).
+	Descriptor string `yaml:"descriptor" json:"descriptor,omitempty"`
 }
+
+var becomeDescriptors = []string{"memfd", "file"}
 
 // Kind implements [Action].
 func (Become) Kind() string { return "become" }
@@ -36,8 +43,40 @@ func (a Become) Do(context.Context) (Detail, error) {
 			return d, fmt.Errorf("take a terminal: %w", err)
 		}
 	}
-	err := unix.Exec(a.Path, append([]string{a.Path}, a.Args...), os.Environ())
+	argv := append([]string{a.Path}, a.Args...)
+	if a.Descriptor != "" {
+		return d, fmt.Errorf("execveat %s (%s): %w", a.Path, a.Descriptor, a.execveat(argv))
+	}
+	err := unix.Exec(a.Path, argv, os.Environ())
 	return d, fmt.Errorf("exec %s: %w", a.Path, err)
+}
+
+// execveat runs what a descriptor stands for, whose name is nobody's business. It returns only if it failed.
+func (a Become) execveat(argv []string) error {
+	file, err := os.Open(a.Path)
+	if err != nil {
+		return err
+	}
+	if a.Descriptor == "memfd" {
+		if file, err = memfdOf(file); err != nil {
+			return err
+		}
+	}
+	empty, err := unix.BytePtrFromString("")
+	if err != nil {
+		return err
+	}
+	args, err := syscall.SlicePtrFromStrings(argv)
+	if err != nil {
+		return err
+	}
+	env, err := syscall.SlicePtrFromStrings(os.Environ())
+	if err != nil {
+		return err
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_EXECVEAT, file.Fd(), uintptr(unsafe.Pointer(empty)), uintptr(unsafe.Pointer(&args[0])),
+		uintptr(unsafe.Pointer(&env[0])), unix.AT_EMPTY_PATH, 0)
+	return errno
 }
 
 // takeTerminal gives this process a new terminal as the controlling one and as its standard input.
@@ -68,8 +107,22 @@ func takeTerminal() error {
 	return unix.Dup3(tty, 0, 0)
 }
 
-func (a Become) check() error { return absolute(a.Path) }
+func (a Become) check() error {
+	if a.Descriptor == "" {
+		return absolute(a.Path)
+	}
+	return errors.Join(absolute(a.Path), oneOf("descriptor", a.Descriptor, becomeDescriptors))
+}
 
-func (Become) needs() []string { return nil }
+// needs: execveat is of Linux 3.19.
+func (a Become) needs() []string {
+	switch a.Descriptor {
+	case "memfd":
+		return []string{"execveat", "memfd_create"}
+	case "file":
+		return []string{"execveat"}
+	}
+	return nil
+}
 
 func (a Become) fill(sub substitution) (Action, error) { return filled(a, sub) }

@@ -187,6 +187,10 @@ func become(t *testing.T, a Become) (Result, string, error) {
 }
 
 func TestActBecome(t *testing.T) {
+	sh, err := filepath.EvalSymlinks("/bin/sh")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, terminal := range []bool{false, true} {
 		res, words, err := become(t, Become{Path: "/bin/sh", Args: []string{"-c", "cat /proc/self/stat >&2; test -t 0"}, Terminal: terminal})
 		stat := strings.Fields(words)
@@ -195,6 +199,11 @@ func TestActBecome(t *testing.T) {
 		}
 		if res.Err() != nil || res.Steps[0].Action != "become" {
 			t.Errorf("result %+v", res)
+		}
+	}
+	for descriptor, want := range map[string]string{"memfd": "/memfd:mews (deleted)\n", "file": sh + "\n"} {
+		if _, words, err := become(t, Become{Path: sh, Args: []string{"-c", "readlink /proc/$$/exe >&2"}, Descriptor: descriptor}); err != nil || words != want {
+			t.Errorf("%s: it is %q (%v), want %q", descriptor, words, err, want)
 		}
 	}
 	// A program that is not there ends the process with an error, whatever the result said.
@@ -223,6 +232,7 @@ func TestActionsRefuse(t *testing.T) {
 		{`as: {program: /a, steps: [{become: {path: /b}}]}`, `become cannot be a step of as`},
 		{`as: {program: /a, steps: [{open: {syscall: opn, path: /b}}]}`, `its step 1: unknown syscall "opn"`},
 		{`as: {program: /a, network: 10.0.0.1, steps: [{remove: {path: /b}}]}`, `none of 198.51.100.0/24`},
+		{`become: {path: /a, descriptor: pipe}`, `unknown descriptor "pipe" (known: memfd, file)`},
 		{`load-module: {path: dummy.ko}`, `the path "dummy.ko" is not absolute`},
 		{`age: {at_least: 60s}`, `no time of up to 7s`},
 		{`age: {}`, `at_least a time, or at_most`},

@@ -35,20 +35,11 @@ func (a MemfdExec) Do(ctx context.Context) (Detail, error) {
 		return d, err
 	}
 	defer src.Close()
-	fd, err := unix.MemfdCreate("mews", unix.MFD_CLOEXEC)
+	memfd, err := memfdOf(src)
 	if err != nil {
-		return d, fmt.Errorf("memfd_create: %w", err)
+		return d, err
 	}
-	memfd := os.NewFile(uintptr(fd), "memfd:mews")
 	defer memfd.Close()
-	// Without WriteTo and ReadFrom: these are pages of its own, and not the source's spliced in.
-	n, err := io.Copy(struct{ io.Writer }{memfd}, struct{ io.Reader }{io.LimitReader(src, maxCopy+1)})
-	switch {
-	case err != nil:
-		return d, fmt.Errorf("copy %s to an anonymous file: %w", a.Src, err)
-	case n > maxCopy:
-		return d, fmt.Errorf("copy %s to an anonymous file: it is larger than %d MiB", a.Src, maxCopy>>20)
-	}
 	run := memfd
 	if a.Run == "src" {
 		run = src
@@ -65,6 +56,27 @@ func (a MemfdExec) Do(ctx context.Context) (Detail, error) {
 		return d, fmt.Errorf("exec %s (%s): %w", cmd.Path, run.Name(), err)
 	}
 	return d, nil
+}
+
+// memfdOf is an anonymous file with the bytes of src.
+func memfdOf(src *os.File) (*os.File, error) {
+	fd, err := unix.MemfdCreate("mews", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	memfd := os.NewFile(uintptr(fd), "memfd:mews")
+	// Without WriteTo and ReadFrom: these are pages of its own, and not the source's spliced in.
+	n, err := io.Copy(struct{ io.Writer }{memfd}, struct{ io.Reader }{io.LimitReader(src, maxCopy+1)})
+	switch {
+	case err != nil:
+		err = fmt.Errorf("copy %s to an anonymous file: %w", src.Name(), err)
+	case n > maxCopy:
+		err = fmt.Errorf("copy %s to an anonymous file: it is larger than %d MiB", src.Name(), maxCopy>>20)
+	}
+	if err != nil {
+		return nil, errors.Join(err, memfd.Close())
+	}
+	return memfd, nil
 }
 
 func (a MemfdExec) check() error {

@@ -50,9 +50,11 @@ func (w *world) do(t *testing.T, steps []Step) {
 			}
 		case Become:
 			w.exec(a.Path, a.Args, "runc", "runc run", nil)
+			w.events[len(w.events)-1]["proc.is_exe_from_memfd"] = rules.BoolValue(a.Descriptor == "memfd")
 			w.events[len(w.events)-1]["proc.tty"] = rules.NumberValue(map[bool]int64{true: 34816}[a.Terminal])
 		case Link:
 			w.link(a)
+			w.origin[a.To] = a.From // on overlayfs a link is a copy to the upper layer
 		case Remove, Listen: // of no interest to any rule
 		case Socket:
 			w.call("socket", 3)["evt.arg.domain"] = rules.StringValue(a.Domain)

@@ -159,6 +159,10 @@ func shape(steps []Step) []string {
 			if a.Dup != "" {
 				out[i] += " and " + a.Dup
 			}
+		case Become:
+			if a.Descriptor != "" {
+				out[i] += " by execveat"
+			}
 		case As:
 			out[i] += " (" + strings.Join(shape(a.steps()), ", ") + ")"
 		}

@@ -9,10 +9,11 @@
 //	blobs/ab/abcd....ok   what the file looked like (size, mtime, inode) when it was last hashed; its mtime: last use
 //	refs/<name>           the digest that a name stands for
 //	pins/<name>           the digests that a user wants kept
+//	made/<name>/          what was made of them and can be made again, see [Archive.Make]
 //	holds/                the digests that a living process was given, each file locked by its process
 //	limit                 bytes above which the least recently used files go; not there: none
 //	evict.lock            taken shared to hold a file, exclusively to remove files
-//	tmp/                  files being written, each locked by its writer
+//	tmp/                  files and directories being written, each locked by its writer
 //
 // A file comes into being by rename(2) after its content was hashed and synced, so nothing half-written is ever visible.
 package archive
@@ -279,7 +280,7 @@ func (a *Archive) sweep() {
 			continue
 		}
 		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			os.Remove(name)
+			os.RemoveAll(name)
 		}
 		f.Close()
 	}

@@ -21,14 +21,15 @@ import (
 	"github.com/mews-farm/mews/results/cause"
 )
 
-// blob is a kept file.
+// blob is a kept file, or a directory of something made.
 type blob struct {
 	digest Digest
 	size   int64
 	used   time.Time // its last use
+	made   string    // the directory of something made; then there is no digest
 }
 
-// blobs lists the kept files, and the notes whose file is gone: whoever removed it was killed in between.
+// blobs lists what is kept, and the notes whose file is gone: whoever removed it was killed in between.
 func (a *Archive) blobs() (all []blob, orphans []string, err error) {
 	dirs, err := filepath.Glob(filepath.Join(a.dir, "blobs", "*"))
 	if err != nil {
@@ -55,7 +56,7 @@ func (a *Archive) blobs() (all []blob, orphans []string, err error) {
 				notes[d] = fi.ModTime()
 			default:
 				found[d] = true
-				all = append(all, blob{d, fi.Size(), fi.ModTime()})
+				all = append(all, blob{digest: d, size: fi.Size(), used: fi.ModTime()})
 			}
 		}
 		for i := range all {
@@ -69,10 +70,11 @@ func (a *Archive) blobs() (all []blob, orphans []string, err error) {
 			}
 		}
 	}
-	return all, orphans, nil
+	made, err := a.allMade()
+	return append(all, made...), orphans, err
 }
 
-// Size is how many bytes the kept files have.
+// Size is how many bytes the kept files have, and what was made of them takes on the disk.
 func (a *Archive) Size() (int64, error) {
 	all, _, err := a.blobs()
 	return sum(all), err
@@ -88,7 +90,7 @@ func sum(all []blob) int64 {
 
 // Eviction is what an Evict did.
 type Eviction struct {
-	Files int   // removed
+	Files int   // removed, and directories of what was made
 	Bytes int64 // removed
 	Left  int64 // bytes; above the limit when Held is
 	Held  int64 // bytes of what is left that could not go
@@ -121,18 +123,24 @@ func (a *Archive) Evict(ctx context.Context, limit int64) (Eviction, error) {
 	})
 	out := Eviction{Left: sum(all)}
 	for _, b := range all {
-		if held[b.digest] {
+		if b.made == "" && held[b.digest] {
 			out.Held += b.size
 			continue
 		}
 		if out.Left <= limit {
 			continue
 		}
-		path := a.blob(b.digest)
-		if err := os.Remove(path); err != nil {
-			return out, disk.Err(err, path)
+		if b.made != "" {
+			if err := a.discardMade(b.made); err != nil {
+				return out, err
+			}
+		} else {
+			path := a.blob(b.digest)
+			if err := os.Remove(path); err != nil {
+				return out, disk.Err(err, path)
+			}
+			os.Remove(path + ".ok") // an orphan's is removed the next time
 		}
-		os.Remove(path + ".ok") // an orphan's is removed the next time
 		out.Files++
 		out.Bytes += b.size
 		out.Left -= b.size

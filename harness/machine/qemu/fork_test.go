@@ -20,6 +20,7 @@ import (
 	"github.com/mews-farm/mews/harness/machine/initramfs"
 	"github.com/mews-farm/mews/harness/machine/qemu"
 	"github.com/mews-farm/mews/harness/machine/qemu/internal/stock"
+	"github.com/mews-farm/mews/internal/sparse"
 )
 
 var _ = Describe("a QEMU machine that is saved", Label("boot"), Ordered, ContinueOnFailure, func() {
@@ -173,9 +174,7 @@ func copyOf(f *os.File) *os.File {
 	c, err := os.Create(filepath.Join(GinkgoT().TempDir(), "copy"))
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(c.Close)
-	fi, err := f.Stat()
+	_, err = sparse.Copy(c, f)
 	Expect(err).NotTo(HaveOccurred())
-	Expect(c.Truncate(fi.Size())).To(Succeed())
-	Expect(qemu.CopySparse(c, f)).To(Succeed())
 	return c
 }

@@ -5,14 +5,13 @@ package qemu
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/harness/machine"
+	"github.com/mews-farm/mews/internal/sparse"
 )
 
 // memory of the guest. One that is saved keeps it in a shared mapping of a file, which then is the image, so that nothing
@@ -100,7 +99,7 @@ func imagesFor(spec machine.Spec) (i images, err error) {
 	}
 	i.memory, i.save = own, save
 	if err = own.Truncate(size); err == nil && spec.From != nil {
-		err = CopySparse(own, spec.From.Memory)
+		_, err = sparse.Copy(own, spec.From.Memory)
 	}
 	return i, err
 }
@@ -128,33 +127,4 @@ func (i images) close() {
 		i.save.Close()
 	}
 	i.resume.Close()
-}
-
-// CopySparse copies what is written in src to dst at the same place, and leaves holes where src has some.
-func CopySparse(dst io.WriterAt, src *os.File) error {
-	return Extents(src, func(at, n int64) error {
-		_, err := io.Copy(io.NewOffsetWriter(dst, at), io.NewSectionReader(src, at, n))
-		return err
-	})
-}
-
-// Extents calls f for every part of src that is no hole, in their order.
-func Extents(src *os.File, f func(at, n int64) error) error {
-	for at := int64(0); ; {
-		begin, err := unix.Seek(int(src.Fd()), at, unix.SEEK_DATA)
-		if errors.Is(err, syscall.ENXIO) {
-			return nil
-		}
-		if err != nil {
-			return os.NewSyscallError("lseek", err)
-		}
-		end, err := unix.Seek(int(src.Fd()), begin, unix.SEEK_HOLE)
-		if err != nil {
-			return os.NewSyscallError("lseek", err)
-		}
-		if err := f(begin, end-begin); err != nil {
-			return err
-		}
-		at = end
-	}
 }

@@ -79,6 +79,9 @@ type Driver struct {
 	Until    Str    `yaml:"until"`        // the last stage: build, or before unload, load; none: all of them
 	Compiler Str    `yaml:"compiler"`     // to build with, such as clang-9; none: the kernel's own
 	Force    bool   `yaml:"force"`        // build although that compiler broke a promise of the kernel's configuration
+	Fork     Str    `yaml:"fork"`         // false: everything in one boot, as it does not survive a snapshot of its guest
+	// ForkReason says why; without a reason it is an error.
+	ForkReason Str `yaml:"fork_reason"`
 }
 
 // Source is either a package of a suite or a driver that mews carries.
@@ -114,6 +117,9 @@ const Ptrace = "ptrace"
 
 // Embedded is the driver that the consumer brings along and loads by itself, as Falco does its modern probe.
 const Embedded = "consumer"
+
+// NoFork is said of a driver that does not survive a snapshot.
+const NoFork = "false"
 
 // The closed sets of the file.
 var (
@@ -287,6 +293,14 @@ func (c *checker) driver(key Str, d Driver) {
 	}
 	if builtin := s.Builtin.V == Ptrace; builtin != (d.Variant.V == Ptrace) {
 		c.errorf(key, "%s: variant ptrace and the builtin driver ptrace go together", key.V)
+	}
+	switch {
+	case d.Fork.V != "" && d.Fork.V != NoFork:
+		c.errorf(d.Fork, "fork %q: a driver forks unless it says %s, with a fork_reason", d.Fork.V, NoFork)
+	case d.Fork.V != "" && d.ForkReason.V == "":
+		c.errorf(d.Fork, "fork: %s needs a fork_reason: what becomes of the driver in a guest that was saved", NoFork)
+	case d.Fork.V == "" && d.ForkReason.V != "":
+		c.errorf(d.ForkReason, "fork_reason without fork: %s", NoFork)
 	}
 	if d.Until.V != "" {
 		c.oneOf("stage to end at", d.Until, []string{UntilBuild, UntilLoad})

@@ -118,6 +118,9 @@ func TestRefuses(t *testing.T) {
 		{"a log that is called as a driver", "name: falco-3054", "name: scap-clang-9", "scap-clang-9 is the name of another log or driver"},
 		{"a log of no kernel", "kernel: 5.10.179-168.710.amzn2.x86_64", "kernel: ../x", `"../x" cannot be part of a file's name`},
 		{"types that are not there", "rhel8-4.18.0-2022-03.btf\n", "rhel9.btf\n", "testdata/btf/rhel9.btf is no file that can be read from here"},
+		{"fork of another word", "source: {builtin: modern}\n    consumer: native", "source: {builtin: modern}\n    consumer: native\n    fork: never", `fork "never": a driver forks unless it says false`},
+		{"no fork without a reason", "source: {builtin: modern}\n    consumer: native", "source: {builtin: modern}\n    consumer: native\n    fork: false", "fork: false needs a fork_reason"},
+		{"a reason for nothing", "source: {builtin: modern}\n    consumer: native", "source: {builtin: modern}\n    consumer: native\n    fork_reason: x", "fork_reason without fork: false"},
 		{"version", "version: 1", "version: 2", "version 2 is not known"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/mews-farm/mews/harness/live"
 	"github.com/mews-farm/mews/harness/machine"
 	"github.com/mews-farm/mews/harness/matrix"
+	"github.com/mews-farm/mews/internal/splat"
 	"github.com/mews-farm/mews/kernels"
 	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/cause"
@@ -80,15 +81,29 @@ type cellRun struct {
 	patient Patience
 	memory  int // MiB a guest
 	vmcore  bool
+	noFork  bool // everything in one boot
+	nest    *nest
+	berths  *berths
 	rec     Recorder
 	view    live.View
 
-	files  *kernels.Files
-	disks  []machine.Disk
-	built  *Built
-	second bool          // this is the cross-check of a kernel's death
-	first  results.Stage // what it is compared with
-	last   results.Stage // the stage that ended last
+	files     *kernels.Files
+	disks     []machine.Disk
+	built     *Built
+	spec      machine.Spec  // of its guests
+	second    bool          // this is the cross-check of a kernel's death
+	first     results.Stage // what it is compared with
+	last      results.Stage // the stage that ended last
+	inOneBoot string        // why, if forking was tried and failed
+	sortie                  // what is known of the flight under way
+}
+
+// sortie is what guests of one flight leave for those that come after them.
+type sortie struct {
+	loaded  string        // what a stack trace calls the driver, once it is loaded
+	said    []splat.Splat // on consoles of guests that are gone
+	splat   error         // the kernel of a clone complained
+	excused []string      // complaints of clones that the matrix allows
 }
 
 // broken is a record that could not be written: the run cannot go on with its verdicts unkept.
@@ -109,6 +124,9 @@ func (c *cellRun) stage(ctx context.Context, name string, do func() (note string
 	note, err := do()
 	if err != nil && ctx.Err() != nil {
 		err = cancelled(ctx)
+	}
+	if errors.As(err, &unforked{}) {
+		return err // nothing to record: it is begun again
 	}
 	if err != nil && c.second {
 		err = c.compare(name, err)
@@ -138,6 +156,10 @@ func (c *cellRun) run(ctx context.Context) error {
 	}
 	if err == nil && c.Lane() == LaneBoot {
 		err = c.fly(ctx)
+		if u := (unforked{}); errors.As(err, &u) {
+			c.giveUpForks(u)
+			err = c.fly(ctx)
+		}
 		if suspicious(err) && ctx.Err() == nil {
 			err = c.again(ctx)
 		}
@@ -185,48 +207,35 @@ func (c *cellRun) prepare(ctx context.Context) error {
 	return c.stage(ctx, results.StageInspect, func() (string, error) { return c.parts.Inspect(c.Cell, c.files, c.built) })
 }
 
-// fly does what needs a guest, from a cold boot.
-func (c *cellRun) fly(ctx context.Context) error {
-	var g *guest
-	err := c.stage(ctx, results.StageBoot, func() (string, error) {
-		initrd, err := c.parts.Initramfs(ctx, c.files)
-		if err != nil {
-			return "", err
-		}
-		spec := machine.Spec{
-			Name: c.ID, Kernel: c.files.Image, Initrd: initrd, MemoryMiB: c.memory, Disks: c.disks, Dir: c.rec.Dir(), Vmcore: c.vmcore,
-		}
-		tries := 1
-		for ; ; tries++ {
-			g, err = boot(ctx, c.starter, c.patient, spec, c.files.Kernel)
-			// Nothing was done yet in a guest without a clock, so that another boot hides nothing.
-			if !errors.Is(err, errClock) || tries == 3 {
-				break
-			}
-			c.view.Note(fmt.Sprintf("%s: %v; booting again", c.ID, err))
-		}
-		if err != nil {
-			return "", err
-		}
-		note := fmt.Sprintf("agent served %.1f s after the kernel's start", g.c.Hello().Boot.Seconds())
-		if tries > 1 {
-			note += fmt.Sprintf(", at boot %d: the clocks of those before ran wild", tries)
-		}
-		return note, nil
-	})
-	if err != nil {
-		return err
-	}
-	defer g.stop()
-	defer g.keepLogs(c.patient)
-	call := func(limit time.Duration, f func(context.Context) error) error {
+// through is how calls of g are made: one that fails is blamed on whoever it was.
+func (c *cellRun) through(ctx context.Context, g *guest) call {
+	return func(limit time.Duration, f func(context.Context) error) error {
 		cctx, cancel := context.WithTimeout(ctx, c.patient.of(limit))
 		defer cancel()
 		return g.blame(ctx, c.patient, f(cctx))
 	}
+}
+
+// fly does what needs guests.
+func (c *cellRun) fly(ctx context.Context) error {
+	c.sortie = sortie{}
+	var g *guest
+	err := c.stage(ctx, results.StageBoot, func() (note string, err error) {
+		g, note, err = c.launch(ctx)
+		return note, err
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		g.keepLogs(c.patient)
+		g.stop()
+	}()
+	call := func(limit time.Duration, f func(context.Context) error) error { return c.through(ctx, g)(limit, f) }
 
 	if err := c.stage(ctx, results.StageLoad, func() (note string, err error) {
 		err = call(c.startLimit(), func(ctx context.Context) error { note, err = c.load(ctx, g); return err })
+		c.loaded = g.driver
 		return note, err
 	}); err != nil {
 		return err
@@ -262,7 +271,11 @@ func (c *cellRun) fly(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := c.stage(ctx, results.StageScenarios, func() (string, error) {
+	if err := c.stage(ctx, results.StageScenarios, func() (note string, err error) {
+		if c.branches() {
+			note, g, err = c.inClones(ctx, g)
+			return note, err
+		}
 		return c.scenarios(call, g)
 	}); err != nil {
 		return err
@@ -377,11 +390,19 @@ func (c *cellRun) unload(ctx context.Context, g *guest) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	lines, err := g.kernelLog(ctx)
+	lines, _, err := g.kernelLogFrom(ctx, 0)
 	if err != nil {
 		return "", err
 	}
-	excused, err := complaints(lines, g.m.Console().Splats(), c.Allow, time.Now())
+	excused, err := complaints(lines, append(c.said, g.m.Console().Splats()...), c.Allow, time.Now())
+	if err == nil {
+		err = c.splat
+	}
+	for _, e := range c.excused {
+		if !strings.Contains(excused, e) {
+			excused += e
+		}
+	}
 	if err == nil && excused == "" {
 		excused = ", none a complaint"
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/machine"
-	"github.com/mews-farm/mews/kernels"
 	"github.com/mews-farm/mews/results/cause"
 )
 
@@ -22,6 +21,7 @@ import (
 type guest struct {
 	m      machine.Machine
 	c      *agent.Client
+	leave  func() // gives its berth back
 	dir    string // where its logs go
 	driver string // what a kernel's stack trace calls the driver once it is loaded; empty before
 }
@@ -42,13 +42,14 @@ const (
 func (p Patience) of(d time.Duration) time.Duration { return time.Duration(float64(d) * float64(p)) }
 
 // boot starts a machine and waits for its agent. The kernel that answers must be the kernel that was asked for.
-func boot(ctx context.Context, s machine.Starter, p Patience, spec machine.Spec, k kernels.Kernel) (*guest, error) {
-	began := time.Now()
-	m, err := s.Start(ctx, spec)
+func (c *cellRun) boot(ctx context.Context, spec machine.Spec) (*guest, error) {
+	p, k := c.patient, c.files.Kernel
+	m, leave, err := c.start(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
-	g := &guest{m: m, dir: spec.Dir}
+	began := time.Now()
+	g := &guest{m: m, dir: spec.Dir, leave: leave}
 	dctx, cancel := context.WithTimeout(ctx, p.of(bootLimit))
 	defer cancel()
 	// The machine may give up before the agent answers: its own account is the better one.
@@ -141,21 +142,21 @@ func cancelled(ctx context.Context) error {
 	return cause.Errorf(cause.Cancelled, cause.FaultInfra, "interrupted: %w", context.Cause(ctx)).Advise("the same call with --resume and the run directory goes on from here")
 }
 
-// kernelLog reads the whole of the kernel's log. Records that were overwritten before they could be read may have been
-// complaints: without them nothing is proven.
-func (g *guest) kernelLog(ctx context.Context) ([]agent.KernelLine, error) {
+// kernelLogFrom reads the kernel's log from record next on, and says where it goes on. Records that were overwritten before
+// they could be read may have been complaints: without them nothing is proven.
+func (g *guest) kernelLogFrom(ctx context.Context, next uint64) ([]agent.KernelLine, uint64, error) {
 	var lines []agent.KernelLine
-	for next := uint64(0); ; {
+	for {
 		d, err := g.c.Dmesg(ctx, next)
 		if err != nil {
-			return lines, err
+			return lines, next, err
 		}
 		if d.Lost > 0 {
-			return lines, cause.Errorf(cause.EventDrops, cause.FaultInfra, "%d records of the kernel's log were overwritten before they could be read", d.Lost).
+			return lines, next, cause.Errorf(cause.EventDrops, cause.FaultInfra, "%d records of the kernel's log were overwritten before they could be read", d.Lost).
 				Advise("see console.log for what the kernel printed; something logs more than its ring holds")
 		}
 		if len(d.Lines) == 0 || d.Next <= next {
-			return lines, nil
+			return lines, next, nil
 		}
 		lines, next = append(lines, d.Lines...), d.Next
 	}
@@ -170,7 +171,7 @@ func (g *guest) keepLogs(p Patience) {
 	ctx, cancel := context.WithTimeout(context.Background(), p.of(callLimit))
 	defer cancel()
 	// What was read before an error is worth keeping too.
-	if lines, _ := g.kernelLog(ctx); len(lines) > 0 {
+	if lines, _, _ := g.kernelLogFrom(ctx, 0); len(lines) > 0 {
 		var b strings.Builder
 		for _, l := range lines {
 			fmt.Fprintf(&b, "[%12.6f] %s\n", l.Time.Seconds(), l.Text)
@@ -182,8 +183,9 @@ func (g *guest) keepLogs(p Patience) {
 	}
 }
 
-// stop ends the machine. It may be called more than once.
+// stop ends the machine, and gives its berth to another. It may be called more than once.
 func (g *guest) stop() {
+	defer g.leave()
 	if g.c != nil {
 		g.c.Close()
 	}

@@ -43,16 +43,9 @@ func fieldsOf(s scenarios.Scenario) iter.Seq[string] {
 // others is the stage.
 func (c *cellRun) scenarios(call call, g *guest) (string, error) {
 	var sum tally
-	var unable error
-	for _, s := range c.Scenarios {
-		if e := c.Unable[s.Name]; e != nil {
-			r := results.EndScenario(s.Name, s.Rule, 0, 0, nil, e)
-			r.Suite = suiteTest(s, scenarios.Observation{})
-			if err := c.rec.Scenario(r); err != nil {
-				return "", broken{err}
-			}
-			unable = e
-		}
+	unable, err := c.recordUnable()
+	if err != nil {
+		return "", err
 	}
 	for i, batch := range c.batches() {
 		if i > 0 || c.oneByOne() {
@@ -67,6 +60,26 @@ func (c *cellRun) scenarios(call call, g *guest) (string, error) {
 			return "", err
 		}
 	}
+	return c.summary(sum, unable)
+}
+
+// recordUnable records the scenarios that the consumer has no means for, and returns why of one of them.
+func (c *cellRun) recordUnable() (unable, err error) {
+	for _, s := range c.Scenarios {
+		if e := c.Unable[s.Name]; e != nil {
+			r := results.EndScenario(s.Name, s.Rule, 0, 0, nil, e)
+			r.Suite = suiteTest(s, scenarios.Observation{})
+			if err := c.rec.Scenario(r); err != nil {
+				return nil, broken{err}
+			}
+			unable = e
+		}
+	}
+	return unable, nil
+}
+
+// summary is what the stage comes to.
+func (c *cellRun) summary(sum tally, unable error) (string, error) {
 	note := fmt.Sprintf("%d of %d as expected; %d events, %d drops", sum.passed, len(c.Scenarios), sum.events, sum.drops)
 	if len(c.Unable) > 0 {
 		note += fmt.Sprintf("; for %d the consumer has no means", len(c.Unable))
@@ -132,17 +145,24 @@ func (c *cellRun) batch(call call, g *guest, batch []scenarios.Scenario, sum *ta
 	sum.drops += total.Drops
 	for i, s := range batch {
 		seen[i].Drops += total.Drops
-		v := scenarios.Judge(s, seen[i])
-		r := results.Scenario{Name: s.Name, Finding: v.Finding, Rule: s.Rule, Fired: v.Fired, TwinFired: v.TwinFired, Fields: v.Fields, DeedID: seen[i].AttackID, Suite: suiteTest(s, seen[i])}
-		where(r.Fields)
-		if err := c.rec.Scenario(r); err != nil {
-			return broken{err}
+		if err := c.judged(s, seen[i], scenarios.Judge(s, seen[i]), sum); err != nil {
+			return err
 		}
-		if v.State == cause.Pass {
-			sum.passed++
-		} else if e := (&cause.Err{Finding: v.Finding, What: "scenario " + s.Name}); sum.worst == nil || v.State == cause.Fail && cause.Of(sum.worst).State != cause.Fail {
-			sum.worst = e
-		}
+	}
+	return nil
+}
+
+// judged records the verdict on a scenario.
+func (c *cellRun) judged(s scenarios.Scenario, seen scenarios.Observation, v scenarios.Verdict, sum *tally) error {
+	r := results.Scenario{Name: s.Name, Finding: v.Finding, Rule: s.Rule, Fired: v.Fired, TwinFired: v.TwinFired, Fields: v.Fields, DeedID: seen.AttackID, Suite: suiteTest(s, seen)}
+	where(r.Fields)
+	if err := c.rec.Scenario(r); err != nil {
+		return broken{err}
+	}
+	if v.State == cause.Pass {
+		sum.passed++
+	} else if e := (&cause.Err{Finding: v.Finding, What: "scenario " + s.Name}); sum.worst == nil || v.State == cause.Fail && cause.Of(sum.worst).State != cause.Fail {
+		sum.worst = e
 	}
 	return nil
 }

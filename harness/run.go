@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,14 +22,23 @@ type Runner struct {
 	MemoryMiB int  // a guest
 	Vmcore    bool // keep the memory of a guest whose kernel died
 	Jobs      int  // cells at once
-	Recorder  func(cellID string) Recorder
-	View      live.View
+	NoFork    bool // everything of a cell in one boot, as a cross-check of what clones say
+	// Shelf keeps booted kernels for later runs; nil: each run boots.
+	Shelf    Shelf
+	Recorder func(cellID string) Recorder
+	View     live.View
+
+	nest   *nest
+	berths *berths
 }
 
 // Run runs the cells, Jobs at a time, in their order. A cell that falls short, whose packages cannot be had or whose
 // record cannot be written does not keep the others from their verdicts. The error is only of records that could not
 // be written, or of ctx, whose end leaves the record as far as it came.
 func (r *Runner) Run(ctx context.Context, cells []*Cell) error {
+	r.nest = newNest(r.Shelf, r.View.Warn)
+	defer r.nest.close()
+	r.berths = newBerths(max(r.Jobs, runtime.NumCPU()), r.MemoryMiB)
 	var g errgroup.Group
 	g.SetLimit(max(1, r.Jobs))
 	lost := make([]error, len(cells))
@@ -56,6 +66,7 @@ func (r *Runner) Run(ctx context.Context, cells []*Cell) error {
 func (r *Runner) cell(ctx context.Context, c *Cell) error {
 	run := &cellRun{
 		Cell: c, parts: r.Parts, starter: r.Starter, patient: r.Patience, memory: r.MemoryMiB, vmcore: r.Vmcore,
+		noFork: r.NoFork, nest: r.nest, berths: r.berths,
 		rec:  r.Recorder(c.ID),
 		view: r.View,
 	}

@@ -30,13 +30,17 @@ func newRun(s Streams) *cobra.Command {
 	var f selectFlags
 	var out, resume string
 	var jobs, memory int
-	var vmcore bool
+	var vmcore, noFork bool
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Boot the kernels, load the drivers, replay the attacks, and judge",
 		Long: `run takes every cell of a profile (kernel x driver) from packages to a verdict: it fetches and verifies the
 packages, builds the driver, boots the kernel, loads the driver, checks what its events say, does each attack and
-its harmless twin, and unloads. It writes run.json, junit.xml, summary.md, report.html and each cell's logs.`,
+its harmless twin, and unloads. It writes run.json, junit.xml, summary.md, report.html and each cell's logs.
+
+A kernel boots once: its guest is stopped when the agent has answered, and kept in the archive for later runs. Every
+cell goes on from a copy of it, and every scenario from a copy in which the driver is loaded and the consumer ready.
+Where a guest cannot be saved or taken up, the cell flies in one boot and says so; --no-fork has all of them do so.`,
 		Example: `  mews run
   mews run --profile control
   mews run --kernel 'debian:6.12.*-cloud-amd64' --driver mews-modern --scenario 'openat2-*'
@@ -51,7 +55,7 @@ its harmless twin, and unloads. It writes run.json, junit.xml, summary.md, repor
 			if out != "" && resume != "" {
 				return errors.New("--out and --resume both name the run directory: give one")
 			}
-			return run(c.Context(), s, f, runOptions{out, resume, jobs, memory, vmcore})
+			return run(c.Context(), s, f, runOptions{out, resume, jobs, memory, vmcore, noFork})
 		},
 	}
 	f.add(c)
@@ -60,6 +64,7 @@ its harmless twin, and unloads. It writes run.json, junit.xml, summary.md, repor
 	c.Flags().IntVar(&jobs, "jobs", runtime.NumCPU(), "cells that run at once")
 	c.Flags().IntVar(&memory, "memory", 640, "memory of a guest in `MiB`; the emulator needs about 200 more")
 	c.Flags().BoolVar(&vmcore, "vmcore", false, "keep the memory of a guest whose kernel panicked or hung: cells/<id>/vmcore, as large as --memory says, with holes")
+	c.Flags().BoolVar(&noFork, "no-fork", false, "do everything of a cell in one boot of its own, as a cross-check: the verdicts must be the same")
 	return c
 }
 
@@ -67,6 +72,7 @@ type runOptions struct {
 	out, resume  string
 	jobs, memory int
 	vmcore       bool
+	noFork       bool
 }
 
 func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
@@ -110,7 +116,7 @@ func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
 	}
 	runner := &harness.Runner{
 		Parts: e.shop, Starter: qemu.Starter{Accel: acc}, Patience: harness.Patience(acc.Scale(time.Second).Seconds()),
-		MemoryMiB: o.memory, Vmcore: o.vmcore, Jobs: o.jobs,
+		MemoryMiB: o.memory, Vmcore: o.vmcore, Jobs: o.jobs, NoFork: o.noFork, Shelf: e.shop.Archive,
 		Recorder: func(cell string) harness.Recorder { return recorder{dir, cell} },
 		View:     view,
 	}

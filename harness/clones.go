@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/harness/machine"
+	"github.com/mews-farm/mews/results/cause"
+	"github.com/mews-farm/mews/scenarios"
+)
+
+// clonesDir is the directory of a cell in which the logs of clones are kept that have something to tell.
+const clonesDir = "clones"
+
+// inClones is [cellRun.scenarios] with a guest for each: g, in which the driver is loaded and the consumer ready, is saved, and
+// each scenario is done in a clone, as many at once as there are berths. So no scenario sees another's traces, and the drops of
+// one say nothing of another. The guest that it returns goes on from where g was, with the consumer stopped.
+func (c *cellRun) inClones(ctx context.Context, g *guest) (string, *guest, error) {
+	var sum tally
+	unable, err := c.recordUnable()
+	if err != nil {
+		return "", g, err
+	}
+	batches := c.batches()
+	for i, batch := range batches {
+		if i > 0 || c.oneByOne() {
+			if err := c.through(ctx, g)(c.startLimit(), func(ctx context.Context) error {
+				_, err := g.c.StartConsumer(ctx, c.consumer(batch))
+				return err
+			}); err != nil {
+				return "", g, err
+			}
+		}
+		ready, logged, err := c.pause(ctx, g)
+		if err != nil {
+			return "", g, err
+		}
+		if err := c.fan(ctx, ready, logged, batch, &sum); err != nil {
+			ready.Close()
+			return "", g, err
+		}
+		next, err := c.resume(ctx, ready, c.rec.Dir(), i < len(batches)-1)
+		ready.Close()
+		if err != nil {
+			return "", g, err
+		}
+		g = next
+		var before consumer.Stats
+		if err := c.through(ctx, g)(startLimit, func(ctx context.Context) (err error) {
+			before, err = g.c.StopConsumer(ctx)
+			return err
+		}); err != nil {
+			return "", g, err
+		}
+		sum.share(len(batch), before)
+	}
+	note, err := c.summary(sum, unable)
+	return note + "; each in a clone" + c.berths.note(), g, err
+}
+
+// share takes from the sum what every clone of n counted because its origin had: it happened once.
+func (t *tally) share(n int, before consumer.Stats) {
+	t.events -= min(t.events, uint64(n-1)*before.Events)
+	t.drops -= min(t.drops, uint64(n-1)*before.Drops)
+}
+
+// pause saves g, and says how far its kernel's log had come.
+func (c *cellRun) pause(ctx context.Context, g *guest) (s *machine.Snapshot, logged uint64, err error) {
+	if err := c.through(ctx, g)(callLimit, func(ctx context.Context) error {
+		_, logged, err = g.kernelLogFrom(ctx, 0)
+		return err
+	}); err != nil {
+		return nil, 0, err
+	}
+	g.keepLogs(c.patient)
+	s, err = g.save(ctx, c.patient)
+	c.said = append(c.said, g.m.Console().Splats()...)
+	return s, logged, err
+}
+
+// fan does the scenarios of a batch. Those that were under way when a guest was lost are done to their end; the error is that
+// of the first in their order.
+func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint64, batch []scenarios.Scenario, sum *tally) error {
+	ended := make([]*outcome, len(batch))
+	var mu sync.Mutex
+	next, lost := 0, false
+	var failed error
+	var wg sync.WaitGroup
+	for i, s := range batch {
+		wg.Go(func() {
+			mu.Lock()
+			stop := lost
+			mu.Unlock()
+			if stop {
+				return
+			}
+			o := c.inClone(ctx, ready, logged, s)
+			mu.Lock()
+			defer mu.Unlock()
+			ended[i] = o
+			lost = lost || o.err != nil
+			// They are recorded in their order, whichever was quicker.
+			for ; next < len(batch) && ended[next] != nil && failed == nil; next++ {
+				failed = c.settle(batch[next], ended[next], sum)
+			}
+		})
+	}
+	wg.Wait()
+	if failed != nil {
+		return failed
+	}
+	for _, o := range ended[next:] { // of those behind one that was not begun
+		if o != nil && o.err != nil {
+			return o.err
+		}
+	}
+	return nil
+}
+
+// outcome is what came of a scenario in its clone.
+type outcome struct {
+	seen    scenarios.Observation
+	total   consumer.Stats
+	verdict scenarios.Verdict
+	excused string
+	splat   error // the kernel complained
+	err     error // the guest was lost
+}
+
+// settle records an outcome.
+func (c *cellRun) settle(s scenarios.Scenario, o *outcome, sum *tally) error {
+	if o.err != nil {
+		return o.err
+	}
+	sum.events += o.total.Events
+	sum.drops += o.total.Drops
+	if o.splat != nil && c.splat == nil {
+		c.splat = o.splat
+	}
+	if o.excused != "" && !slices.Contains(c.excused, o.excused) {
+		c.excused = append(c.excused, o.excused)
+	}
+	return c.judged(s, o.seen, o.verdict, sum)
+}
+
+// inClone does one scenario in a guest of its own. Its logs stay only if they have something to tell.
+func (c *cellRun) inClone(ctx context.Context, ready *machine.Snapshot, logged uint64, s scenarios.Scenario) *outcome {
+	o := &outcome{}
+	sub := filepath.Join(clonesDir, s.Name)
+	dir := filepath.Join(c.rec.Dir(), sub)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return &outcome{err: broken{err}}
+	}
+	g, err := c.resume(ctx, ready, dir, false)
+	if errors.As(err, &unforked{}) { // the others come to life from it: this may have been the host's
+		g, err = c.resume(ctx, ready, dir, false)
+	}
+	if err != nil {
+		return &outcome{err: err}
+	}
+	defer g.stop()
+	call := c.through(ctx, g)
+	o.err = func() (err error) {
+		if o.seen, err = c.observe(call, g, s); err != nil {
+			return err
+		}
+		if err := call(startLimit, func(ctx context.Context) (err error) {
+			o.total, err = g.c.StopConsumer(ctx)
+			return err
+		}); err != nil {
+			return err
+		}
+		return call(callLimit, func(ctx context.Context) error {
+			lines, _, err := g.kernelLogFrom(ctx, logged)
+			if err != nil {
+				return err
+			}
+			o.excused, o.splat = complaints(lines, g.m.Console().Splats(), c.Allow, time.Now())
+			return nil
+		})
+	}()
+	o.seen.Drops += o.total.Drops
+	o.verdict = scenarios.Judge(s, o.seen)
+	if o.err == nil && o.splat == nil && o.verdict.State == cause.Pass {
+		g.stop()
+		if fi, err := os.Stat(g.m.Console().Path()); err == nil && fi.Size() == 0 {
+			os.RemoveAll(dir)
+			os.Remove(filepath.Dir(dir)) // if it was the last
+		}
+		return o
+	}
+	g.keepLogs(c.patient)
+	o.err, o.splat = within(o.err, sub, s), within(o.splat, sub, s)
+	return o
+}
+
+// within says of which clone an error is, and where its logs are.
+func within(err error, sub string, s scenarios.Scenario) error {
+	var e *cause.Err
+	if !errors.As(err, &e) || errors.As(err, &broken{}) {
+		return err
+	}
+	f := e.Finding
+	f.Evidence = slices.Clone(f.Evidence)
+	for i, ev := range f.Evidence {
+		if ev.File != "" {
+			f.Evidence[i].File = filepath.Join(sub, ev.File)
+		}
+	}
+	return &cause.Err{Finding: f, What: fmt.Sprintf("scenario %s: %v", s.Name, err), Hint: e.Hint}
+}

@@ -53,6 +53,13 @@ func (b *berths) take(ctx context.Context) (leave func(), err error) {
 	}
 }
 
+// places are how many there are at most.
+func (b *berths) places() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.most
+}
+
 func (b *berths) leave() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -87,43 +87,40 @@ func (c *cellRun) pause(ctx context.Context, g *guest) (s *machine.Snapshot, log
 	return s, logged, err
 }
 
-// fan does the scenarios of a batch. Those that were under way when a guest was lost are done to their end; the error is that
-// of the first in their order.
+// fan does the scenarios of a batch. When a guest is lost, those that are under way are done to their end, and no others begun;
+// the error is that of the first in their order.
 func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint64, batch []scenarios.Scenario, sum *tally) error {
 	ended := make([]*outcome, len(batch))
 	var mu sync.Mutex
-	next, lost := 0, false
+	begun, settled, lost := 0, 0, false
 	var failed error
+	begin := func() (int, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		i := begun
+		begun++
+		return i, i < len(batch) && !lost
+	}
+	end := func(i int, o *outcome) {
+		mu.Lock()
+		defer mu.Unlock()
+		ended[i] = o
+		lost = lost || o.err != nil
+		// They are recorded in their order, whichever was quicker.
+		for ; settled < len(batch) && ended[settled] != nil && failed == nil; settled++ {
+			failed = c.settle(batch[settled], ended[settled], sum)
+		}
+	}
 	var wg sync.WaitGroup
-	for i, s := range batch {
+	for range c.berths.places() {
 		wg.Go(func() {
-			mu.Lock()
-			stop := lost
-			mu.Unlock()
-			if stop {
-				return
-			}
-			o := c.inClone(ctx, ready, logged, s)
-			mu.Lock()
-			defer mu.Unlock()
-			ended[i] = o
-			lost = lost || o.err != nil
-			// They are recorded in their order, whichever was quicker.
-			for ; next < len(batch) && ended[next] != nil && failed == nil; next++ {
-				failed = c.settle(batch[next], ended[next], sum)
+			for i, more := begin(); more; i, more = begin() {
+				end(i, c.inClone(ctx, ready, logged, batch[i]))
 			}
 		})
 	}
 	wg.Wait()
-	if failed != nil {
-		return failed
-	}
-	for _, o := range ended[next:] { // of those behind one that was not begun
-		if o != nil && o.err != nil {
-			return o.err
-		}
-	}
-	return nil
+	return failed
 }
 
 // outcome is what came of a scenario in its clone.

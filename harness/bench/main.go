@@ -69,6 +69,8 @@ type origin struct {
 var origins = []origin{
 	{"quick", warmRuns},
 	{"boot", bootRatio},
+	{"clones", clones},
+	{"scenarios", manyScenarios},
 	{"unpack", unpacking},
 	{"build", coldBuild},
 	{"unchanged", unchanged},

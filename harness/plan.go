@@ -30,6 +30,7 @@ type Selection struct {
 	Drivers   []string // globs over driver names; "all" is every one
 	Scenarios []string // globs over scenario names
 	Suites    []string // files of event-generator's tests, done in place of the profile's scenarios
+	Beside    []string // scenarios of the user's own, beside those of the profile
 }
 
 // Cell is one kernel x driver that a run shall judge.
@@ -108,6 +109,10 @@ func MakePlan(ctx context.Context, m *matrix.Matrix, sel Selection, cat *scenari
 	prof, err := profile(m, sel)
 	if err != nil {
 		return nil, err
+	}
+	prof.Scenarios = slices.Clone(prof.Scenarios)
+	for _, name := range sel.Beside {
+		prof.Scenarios = append(prof.Scenarios, matrix.Str{V: name})
 	}
 	for _, g := range slices.Concat(sel.Kernels, sel.Drivers, sel.Scenarios) {
 		if _, err := path.Match(g, ""); err != nil {

@@ -251,6 +251,20 @@ func absolute(p string) error {
 	if !path.IsAbs(p) || path.Clean(p) != p {
 		return fmt.Errorf("the path %q is not absolute and clean", p)
 	}
+	return sandboxed(p)
+}
+
+// own is what mews itself lives in, in a guest: a scenario that touches it would judge mews and not a driver.
+var own = []string{"/run/mews", "/.mews", "/init", "/dev/vport", "/dev/virtio-ports", "/dev/vd"}
+
+// sandboxed refuses a path that leads out of what a scenario may touch.
+func sandboxed(p string) error {
+	p = path.Clean(p)
+	for _, o := range own {
+		if p == o || strings.HasPrefix(p, o+"/") || strings.HasPrefix(o, "/dev/v") && strings.HasPrefix(p, o) {
+			return fmt.Errorf("the path %q is mews's own in the guest, outside what a scenario may touch", p)
+		}
+	}
 	return nil
 }
 
@@ -271,5 +285,5 @@ func climbing(p string) error {
 	if !path.IsAbs(p) || !slices.Contains(strings.Split(p, "/"), "..") {
 		return fmt.Errorf("the path %q is not an absolute one with .. in it, as traverse says", p)
 	}
-	return nil
+	return sandboxed(p)
 }

@@ -5,6 +5,8 @@ package scenarios
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"path"
 	"reflect"
 	"regexp"
 	"slices"
@@ -17,20 +19,20 @@ import (
 
 // document is a scenario as its file has it.
 type document struct {
-	Name        strictyaml.Str         `yaml:"name,required"`
-	Rule        strictyaml.Str         `yaml:"rule,required"`
-	Description string                 `yaml:"description"`
-	Why         string                 `yaml:"why"`
-	Owner       string                 `yaml:"owner"`
-	MITRE       []string               `yaml:"mitre"`
-	Context     strictyaml.Str         `yaml:"context,required"`
-	Container   *setupForm             `yaml:"container"`
-	Needs       Needs                  `yaml:"needs"`
-	Vars        strictyaml.Map[string] `yaml:"vars"`
-	Setup       []stepForm             `yaml:"setup"`
-	Attack      []stepForm             `yaml:"attack"`
-	Twin        []stepForm             `yaml:"twin"`
-	Cleanup     []stepForm             `yaml:"cleanup"`
+	Name        strictyaml.Str            `yaml:"name,required"`
+	Rule        strictyaml.Str            `yaml:"rule,required"`
+	Description string                    `yaml:"description"`
+	Why         string                    `yaml:"why"`
+	Owner       string                    `yaml:"owner"`
+	MITRE       []string                  `yaml:"mitre"`
+	Context     strictyaml.Str            `yaml:"context,required"`
+	Container   *setupForm                `yaml:"container"`
+	Needs       Needs                     `yaml:"needs"`
+	Vars        strictyaml.Map[string]    `yaml:"vars"`
+	Setup       []strictyaml.At[stepForm] `yaml:"setup"`
+	Attack      []strictyaml.At[stepForm] `yaml:"attack"`
+	Twin        []strictyaml.At[stepForm] `yaml:"twin"`
+	Cleanup     []strictyaml.At[stepForm] `yaml:"cleanup"`
 	Expect      struct {
 		Priority string                 `yaml:"priority"`
 		Fields   strictyaml.Map[string] `yaml:"fields"`
@@ -62,7 +64,7 @@ func Parse(file string, data []byte) (Scenario, error) {
 		Expect:      Expect{Priority: d.Expect.Priority, Fields: map[string]string{}},
 	}
 	var errs []error
-	if !nameForm.MatchString(s.Name) || s.Name+".yaml" != file {
+	if !nameForm.MatchString(s.Name) || s.Name+".yaml" != path.Base(file) {
 		errs = append(errs, d.Name.Errorf("the name %q is not that of the file, in small letters, digits and hyphens", s.Name))
 	}
 	if s.Context != Host && s.Context != Container {
@@ -84,13 +86,15 @@ func Parse(file string, data []byte) (Scenario, error) {
 	for _, e := range d.Expect.Fields {
 		if s.Expect.Fields[e.Key.V] = e.Value; !fieldForm.MatchString(e.Key.V) {
 			errs = append(errs, e.Key.Errorf("%q is no field; one has the form proc.name or proc.aname[2]", e.Key.V))
+		} else if name, _, _ := strings.Cut(e.Key.V, "["); !known(name) {
+			errs = append(errs, e.Key.Errorf("no consumer has a field %q%s", name, nearest.Hint(name, rules.Falco.(rules.Lister).Fields())))
 		}
 	}
-	steps := func(which string, forms []stepForm) (out []Step) {
+	steps := func(which string, forms []strictyaml.At[stepForm]) (out []Step) {
 		for i, f := range forms {
-			st, err := f.step()
+			st, err := f.V.step()
 			if err != nil {
-				errs = append(errs, fmt.Errorf("%s: %s, step %d: %w", file, which, i+1, err))
+				errs = append(errs, f.Errorf("%s, step %d: %v", which, i+1, err))
 			}
 			out = append(out, st)
 		}
@@ -101,6 +105,12 @@ func Parse(file string, data []byte) (Scenario, error) {
 		return Scenario{}, err
 	}
 	return s, s.checkVars(file)
+}
+
+// known reports whether Falco has a field, and so whether any consumer could.
+func known(field string) bool {
+	_, ok := rules.Falco.Field(field)
+	return ok
 }
 
 // checkVars fills everything once, so that a variable that is not there is found now and not in a guest.
@@ -123,8 +133,11 @@ func Lint(s Scenario, set *rules.Set) []error {
 		errs = append(errs, fmt.Errorf("scenario "+s.Name+": "+format, args...))
 	}
 	for _, k := range []struct{ key, value string }{{"description", s.Description}, {"why", s.Why}, {"owner", s.Owner}} {
-		if k.value == "" {
+		switch {
+		case k.value == "":
 			bad("it has no %s", k.key)
+		case unwritten(k.value):
+			bad("its %s is still to be written: %s", k.key, k.value)
 		}
 	}
 	rule, err := set.Rule(s.Rule)
@@ -136,6 +149,11 @@ func Lint(s Scenario, set *rules.Set) []error {
 	}
 	if len(s.Expect.Fields) == 0 {
 		bad("it expects no field: that a rule fired does not say that it fired for this")
+	}
+	for _, f := range slices.Sorted(maps.Keys(s.Expect.Fields)) {
+		if v := s.Expect.Fields[f]; unwritten(v) {
+			bad("what it expects of %s is still to be written: %s", f, v)
+		}
 	}
 	if len(s.Attack) == 0 {
 		bad("it has no attack")

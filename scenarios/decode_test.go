@@ -32,7 +32,7 @@ func TestParseRefuses(t *testing.T) {
 		{"unknown parameter", "path: /etc/hostname", "pth: /etc/hostname", `unknown key "pth"; did you mean "path"?`},
 		{"missing parameter", "syscall: openat, path: /etc/hostname", "syscall: openat", `x.yaml:11:11: key "path" is missing`},
 		{"a shell is no action", "- open: {syscall: openat, path: /etc/hostname}", "- cat /etc/shadow", `x.yaml:11:5: a mapping was expected`},
-		{"doing nothing is no action", "- open: {syscall: openat, path: /etc/hostname}", "- {}", `x.yaml: twin, step 1: the step has no action`},
+		{"doing nothing is no action", "- open: {syscall: openat, path: /etc/hostname}", "- {}", `twin, step 1: the step has no action`},
 		{"context", "context: host", "context: hosts", `x.yaml:6:10: unknown context "hosts"; did you mean "host"?`},
 		{"name", "name: x", "name: y", `x.yaml:1:7: the name "y" is not that of the file`},
 		{"syscall", "syscall: openat, path: /etc/hostname", "syscall: openat3, path: /x", `unknown syscall "openat3"; did you mean "openat"?`},

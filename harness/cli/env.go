@@ -33,6 +33,16 @@ func open(f selectFlags, agent string, warn func(string)) (*env, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f.own != "" {
+		own, err := scenarios.Dir(f.own)
+		if err != nil {
+			return nil, err
+		}
+		if err := cat.Add(own); err != nil {
+			return nil, err
+		}
+		f.sel.Beside = own.Names()
+	}
 	for _, over := range m.Expired(time.Now()) {
 		warn(over)
 	}

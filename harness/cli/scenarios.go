@@ -20,6 +20,8 @@ func newScenarios(s Streams) *cobra.Command {
 		Short: "List, show and check the attacks",
 		Example: `  mews scenarios list
   mews scenarios show drop-and-execute
+  mews scenarios new read-boot-config --rule 'Read sensitive file untrusted'
+  mews scenarios lint my-scenarios
   mews scenarios lint --rules falco_rules.yaml`,
 	}
 	c.AddCommand(
@@ -34,6 +36,7 @@ func newScenarios(s Streams) *cobra.Command {
 			RunE:    func(_ *cobra.Command, args []string) error { return showScenario(s, args[0]) },
 		},
 		newLint(s),
+		newScenario(s),
 	)
 	return c
 }
@@ -42,23 +45,26 @@ func newLint(s Streams) *cobra.Command {
 	var files []string
 	var consumer string
 	c := &cobra.Command{
-		Use:   "lint",
+		Use:   "lint [DIR...]",
 		Short: "Check every attack: rule, owner, reason, twin of the same shape; or the rules of files",
-		Long: `lint checks the attacks that mews has. With --rules it checks rule files instead, as Falco reads them, and prints a
+		Long: `lint checks the attacks that mews has, or those of directories of your own. With --rules it checks rule files instead, as Falco reads them, and prints a
 line for each rule: compiled; unsupported by the consumer, which lacks a field, and where; disabled; or broken, for
 whatever consumer, and then lint exits 1. Several files are read in their order: later ones change what earlier ones say.`,
 		Example: `  mews scenarios lint
+  mews scenarios lint my-scenarios
   mews scenarios lint --rules falco_rules.yaml
   mews scenarios lint --rules falco_rules.yaml --rules my_rules.yaml --consumer sysdig`,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		RunE: func(c *cobra.Command, dirs []string) error {
+			if len(files) > 0 && len(dirs) > 0 {
+				return errors.New("lint checks either the rules of --rules or the scenarios of directories: give one")
+			}
 			if len(files) > 0 {
 				return lintRules(s, files, consumer)
 			}
 			if c.Flags().Changed("consumer") {
 				return errors.New("--consumer says whom the rules of --rules are for, and no --rules is given")
 			}
-			return lintScenarios(s)
+			return lintScenarios(s, dirs)
 		},
 	}
 	c.Flags().StringArrayVar(&files, "rules", nil, "a rule file to check; may be repeated")
@@ -115,14 +121,31 @@ func showScenario(s Streams, name string) error {
 	return err
 }
 
-func lintScenarios(s Streams) error {
+// lintScenarios checks the scenarios of dirs, or without any those that mews has.
+func lintScenarios(s Streams, dirs []string) error {
 	cat, err := scenarios.Builtin()
 	if err != nil {
 		return err
 	}
-	if errs := cat.Lint(); len(errs) > 0 {
-		return &exitError{results.ExitFellShort, errors.Join(errs...)}
+	all, errs := cat.All(), []error(nil)
+	if len(dirs) > 0 {
+		all = nil
+	} else {
+		errs = cat.Lint()
 	}
-	_, err = fmt.Fprintf(s.Out, "%d scenarios, nothing to complain of\n", len(cat.All()))
+	for _, dir := range dirs {
+		own, err := scenarios.Dir(dir)
+		if own == nil {
+			return err
+		}
+		all = append(all, own.All()...)
+		errs = append(errs, err)
+		errs = append(errs, own.Lint()...)
+		errs = append(errs, cat.Add(own))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return &exitError{results.ExitFellShort, err}
+	}
+	_, err = fmt.Fprintf(s.Out, "%d scenarios, nothing to complain of\n", len(all))
 	return err
 }

@@ -12,6 +12,7 @@ import (
 type selectFlags struct {
 	file    string
 	offline bool
+	own     string // directory of the user's own scenarios; "": none
 	sel     harness.Selection
 }
 
@@ -22,5 +23,6 @@ func (f *selectFlags) add(c *cobra.Command) {
 	c.Flags().StringSliceVar(&f.sel.Drivers, "driver", nil, "only drivers that match this `glob`")
 	c.Flags().StringSliceVar(&f.sel.Scenarios, "scenario", nil, "only scenarios that match this `glob`")
 	c.Flags().StringArrayVar(&f.sel.Suites, "suite", nil, "do the tests of this `file` of event-generator's (suite, v0.13) in place of the profile's scenarios; may be repeated")
+	c.Flags().StringVar(&f.own, "scenarios-dir", "", "run the scenarios of this `directory` beside those of the profile")
 	c.Flags().BoolVar(&f.offline, "offline", false, "use the archive alone; touch no network")
 }

@@ -44,6 +44,22 @@ func (s Str) Errorf(format string, args ...any) error {
 	return &Error{s.Pos, fmt.Sprintf(format, args...)}
 }
 
+// At is a value that remembers where it stood.
+type At[T any] struct {
+	V   T
+	Pos Pos
+}
+
+// Errorf makes an error at a.
+func (a At[T]) Errorf(format string, args ...any) error {
+	return &Error{a.Pos, fmt.Sprintf(format, args...)}
+}
+
+func (a *At[T]) decode(d *decoder, n *yaml.Node) {
+	a.Pos = d.pos(n)
+	d.value(n, reflect.ValueOf(&a.V).Elem())
+}
+
 // Entry is one key of a mapping that keeps its order.
 type Entry[T any] struct {
 	Key   Str

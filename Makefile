@@ -2,12 +2,13 @@
 #
 #   make run     everything from a bare Debian 12+ or Ubuntu 22.04+ to a verdict
 #   make test    every test, real boots included
+#   make scenarios   every attack on two kernels with two drivers, and the table of docs/scenarios.md
 #
 # The other verbs: deps build test-unit test-boot fuzz lint bench golden grid compilers generate clean.
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: deps build run test test-unit test-boot fuzz lint bench golden grid compilers generate clean
+.PHONY: deps build run test test-unit test-boot fuzz lint bench golden grid compilers scenarios generate clean
 
 # A Go that deps had to fetch lies in .tools/go.
 export PATH := $(CURDIR)/.tools/go/bin:$(PATH)
@@ -67,6 +68,10 @@ grid: build
 # The same of one driver with every compiler that the builder images have.
 compilers: build
 	scripts/grid compilers
+
+# Runs profile scenarios, and writes the table of docs/scenarios.md; fails when an attack fired on no cell of the real Falco.
+scenarios: build
+	scripts/scenarios
 
 # The probe's object and bindings, and the agent's wire format, are committed; this makes them again.
 generate:

@@ -111,6 +111,15 @@ func MakePlan(ctx context.Context, m *matrix.Matrix, sel Selection, cat *scenari
 		return nil, err
 	}
 	prof.Scenarios = slices.Clone(prof.Scenarios)
+	if i := slices.IndexFunc(prof.Scenarios, func(s matrix.Str) bool { return s.V == matrix.AllScenarios }); i >= 0 {
+		at := prof.Scenarios[i]
+		prof.Scenarios = nil
+		for _, name := range cat.Names() {
+			if !slices.Contains(sel.Beside, name) {
+				prof.Scenarios = append(prof.Scenarios, matrix.Str{V: name, Pos: at.Pos})
+			}
+		}
+	}
 	for _, name := range sel.Beside {
 		prof.Scenarios = append(prof.Scenarios, matrix.Str{V: name})
 	}

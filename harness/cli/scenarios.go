@@ -37,6 +37,7 @@ func newScenarios(s Streams) *cobra.Command {
 		},
 		newLint(s),
 		newScenario(s),
+		newScenarioTable(s),
 	)
 	return c
 }

@@ -242,7 +242,7 @@ func (c *checker) run(file string) {
 				c.errorf(s, "%s has no consumer: it can be built, and not run", s.V)
 			}
 		}
-		c.someOf("scenario", p.Scenarios, c.voc.Scenarios)
+		c.scenarios(p)
 		c.oneOf("image", p.Image, m.Images.Keys())
 		c.expectations(p)
 		c.logs(p)

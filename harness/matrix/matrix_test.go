@@ -75,6 +75,7 @@ func TestRefuses(t *testing.T) {
 		{"unknown driver", "drivers: [falco-kmod, mews-modern]", "drivers: [falco-kmo, mews-modern]", `unknown driver "falco-kmo"; did you mean "falco-kmod"?`},
 		{"unknown kernel", "kernels: [debian-5.10, debian-6.1, debian-6.12, debian-7]\n    drivers: [falco-kmod,", "kernels: [debian-5.1]\n    drivers: [falco-kmod,", `unknown kernel "debian-5.1"; did you mean "debian-5.10"?`},
 		{"unknown scenario", "openat2-read-sensitive]\n    image: debian\n  control", "openat-read-sensitive]\n    image: debian\n  control", `unknown scenario "openat-read-sensitive"; did you mean "openat2-read-sensitive"?`},
+		{"all scenarios and one more", "scenarios: [all]", "scenarios: [all, read-sensitive]", "all stands for every scenario: it leaves nothing to be named beside it"},
 		{"unknown consumer", "consumer: native", "consumer: naive", `unknown consumer "naive"; did you mean "native"?`},
 		{"unknown variant", "variant: modern_ebpf", "variant: modern_bpf", `unknown variant "modern_bpf"; did you mean "modern_ebpf"?`},
 		{"a legacy probe with a consumer that cannot load it", "variant: ebpf\n    source: {package: falcosecurity-scap-dkms, suite: trixie}", "variant: ebpf\n    source: {package: falcosecurity-scap-dkms, suite: trixie}\n    consumer: native", "falco-ebpf-0.20: a consumer of kind native reads variants modern_ebpf, ptrace, not ebpf"},

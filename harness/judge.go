@@ -197,7 +197,7 @@ func (c *cellRun) observe(call call, g *guest, s scenarios.Scenario) (scenarios.
 			rep, err = g.c.RunDeed(ctx, agent.Deed{ID: side.id, Context: string(deed.Context), Request: req})
 			return err
 		}); err != nil {
-			return o, err
+			return o, killed(s.Name+"'s "+side.name, err)
 		}
 		*side.done, *side.fence = deedDone(rep, s.Needs.Syscalls), rep.Fence
 		if cause.Of(rep.Failure).Cause == cause.EventDrops {

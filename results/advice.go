@@ -68,6 +68,8 @@ var advice = map[cause.Cause]string{
 	cause.RuleUnsupported:     "nothing about the kernel: the evidence names what the consumer lacks; an overlay (scenarios/rules) can say the rule in fields that it has",
 	cause.SuiteUnsupported:    "nothing about the kernel: the evidence names what of the test is not done here; event-generator itself may do it",
 	cause.ScenarioBroken:      "the attack or its twin could not do its deed in the guest: see agent.log",
+	cause.ScenarioTimeout:     "a step never returned, and was ended: nothing is known of the driver; give the step an end of its own",
+	cause.ScenarioLimit:       "the deed asked for more processes or memory than a deed may have, and was ended: nothing is known of the driver",
 	cause.ConsumerBroken:      "the consumer did not start or died: see agent.log for its last words",
 	cause.ConsumerFailed:      "read the program's own words in the evidence: it saw the driver, and says that it fell short",
 	cause.ConsumerUnsupported: "nothing: the program says that this kernel lacks what the driver needs, and its words are in the evidence",

@@ -52,7 +52,9 @@ that an attack is real is proven there alone.`,
 }
 
 // foreign reports whether a cell's rules are evaluated by libsinsp, and its attacks so proven by an engine not ours.
-func foreign(c results.Cell) bool { return !slices.Contains([]string{"", matrix.Native}, c.Driver.Consumer) }
+func foreign(c results.Cell) bool {
+	return !slices.Contains([]string{"", matrix.Native}, c.Driver.Consumer)
+}
 
 // unproven names the scenarios that fired in no foreign cell.
 func unproven(run results.Run, all []scenarios.Scenario) error {

@@ -95,6 +95,8 @@ const (
 	SuiteUnsupported    Cause = "SUITE_UNSUPPORTED"    // a test of event-generator's wants what is not done here
 	SyscallMissing      Cause = "SYSCALL_MISSING"      // the kernel answers ENOSYS to what a scenario needs
 	ScenarioBroken      Cause = "SCENARIO_BROKEN"      // the attack or its twin could not do its deed
+	ScenarioTimeout     Cause = "SCENARIO_TIMEOUT"     // its deed did not end in its time
+	ScenarioLimit       Cause = "SCENARIO_LIMIT"       // its deed came to a bound of processes or memory
 	ConsumerBroken      Cause = "CONSUMER_BROKEN"      // the consumer did not start, or died
 	ConsumerFailed      Cause = "CONSUMER_FAILED"      // a program of the user's own judged the driver, and not well
 	ConsumerUnsupported Cause = "CONSUMER_UNSUPPORTED" // it found that the kernel lacks what the driver needs

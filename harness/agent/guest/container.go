@@ -53,12 +53,25 @@ func (a *Agent) actInContainer(ctx context.Context, id string, request []byte) (
 	if err := c.prepare(id); err != nil {
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "prepare a container: %w", err)
 	}
-	return a.act(ctx, exec.CommandContext(ctx, "runc", "run", "--bundle", c.bundle, c.id), id, request)
+	cmd := exec.CommandContext(ctx, "runc", "run", "--bundle", c.bundle, c.id)
+	over := ""
+	cmd.Cancel = func() error {
+		over = exceeded(filepath.Join(cgroupRoot, cgroupPath(c.setup, c.id))) // runc removes it
+		return cmd.Process.Kill()
+	}
+	result, err = a.act(ctx, cmd, id, request, group{})
+	switch {
+	case over != "":
+		return nil, errors.Join(cause.Errorf(cause.ScenarioLimit, cause.FaultScenario, "deed %s came to %s, and did not end", id, over), err)
+	case ctx.Err() != nil:
+		return nil, errors.Join(overrun(ctx, id), err)
+	}
+	return result, err
 }
 
 // prepare makes the bundle: the mounted root and config.json.
 func (c *container) prepare(deed string) error {
-	if err := mount("bundle", c.bundle, "tmpfs", unix.MS_NODEV, "mode=0755"); err != nil {
+	if err := mount("bundle", c.bundle, "tmpfs", unix.MS_NODEV, "mode=0755,size=128m"); err != nil {
 		return err
 	}
 	upper, work, root := filepath.Join(c.bundle, "upper"), filepath.Join(c.bundle, "work"), filepath.Join(c.bundle, "rootfs")

@@ -43,9 +43,11 @@ func (a *Agent) RunDeed(ctx context.Context, r *wire.RunDeedRequest) (*wire.RunD
 	var deedErr error
 	switch r.GetContext() {
 	case agent.OnHost:
-		result, deedErr = a.act(ctx, exec.CommandContext(ctx, selfPath, "act"), r.GetId(), r.GetRequest())
+		result, deedErr = a.actOnHost(ctx, r.GetId(), r.GetRequest())
 	case agent.InContainer:
-		result, deedErr = a.actInContainer(ctx, r.GetId(), r.GetRequest())
+		actx, cancel := shorter(ctx)
+		result, deedErr = a.actInContainer(actx, r.GetId(), r.GetRequest())
+		cancel()
 	default:
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "a deed is done in context %s or %s, not %q", agent.OnHost, agent.InContainer, r.GetContext())
 	}
@@ -69,17 +71,40 @@ func tooMany(dropped int) error {
 	return cause.Errorf(cause.EventDrops, cause.FaultHarness, "the watches reported %d matches beyond the %d that are kept of one deed", dropped, maxWindow)
 }
 
-// act runs the acting process of a deed: it reads the deed from its standard input and answers on its
+// actOnHost does a deed as a process of the guest, within its bounds, and leaves nothing of it running.
+func (a *Agent) actOnHost(ctx context.Context, id string, request []byte) (result []byte, err error) {
+	g, err := newGroup()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, g.end(ctx)) }()
+	actx, cancel := shorter(ctx)
+	defer cancel()
+	result, err = a.act(actx, exec.CommandContext(actx, selfPath, "act"), id, request, g)
+	if over := overrun(actx, id, g.dir); over != nil {
+		return nil, errors.Join(over, err)
+	}
+	return result, err
+}
+
+// act runs the acting process of a deed, in the cgroup g: it reads the deed from its standard input and answers on its
 // standard output. cmd.Env is made here, with the id that tells the deed's events from all others.
-func (a *Agent) act(ctx context.Context, cmd *exec.Cmd, id string, request []byte) ([]byte, error) {
+func (a *Agent) act(ctx context.Context, cmd *exec.Cmd, id string, request []byte, g group) ([]byte, error) {
 	var out, words bounded
 	out.limit, words.limit = maxResult, maxWords
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(request), &out, &words
+	cmd.Stdout, cmd.Stderr = &out, &words
+	cmd.WaitDelay = lastOutput // a child that it left behind may hold its output open
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, ours("make a pipe for a deed", err)
+	}
 	cmd.Dir = "/"
 	cmd.Env = append(cmd.Env, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", scenarios.EnvID+"="+id)
-	err := a.launch(ctx, cmd)
-	if err == nil {
-		err = cmd.Wait()
+	if err = a.launch(ctx, cmd); err == nil {
+		// It does nothing before it has read its deed.
+		err = g.take(cmd.Process.Pid)
+		_, writeErr := stdin.Write(request)
+		err = errors.Join(err, writeErr, stdin.Close(), cmd.Wait())
 	}
 	switch {
 	case err != nil:

@@ -89,7 +89,7 @@ func enterRoot(disk string) error {
 		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 			continue // a small userland need not have them all
 		}
-		if err := mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"); err != nil {
+		if err := mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=128m"); err != nil {
 			return err
 		}
 	}
@@ -102,7 +102,7 @@ func mountRest() error {
 	if err := errors.Join(
 		os.Chmod("/tmp", 0o777|fs.ModeSticky),
 		mount("devpts", "/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=0620,ptmxmode=0666"),
-		mount("shm", "/dev/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"),
+		mount("shm", "/dev/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777,size=64m"),
 		mount("cgroup2", cgroupRoot, "cgroup2", plain, ""),
 		enableControllers(),
 	); err != nil {

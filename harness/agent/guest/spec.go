@@ -57,17 +57,27 @@ func (c *container) spec(deed string) *specs.Spec {
 		s.Linux.UIDMappings, s.Linux.GIDMappings = ids, ids
 	}
 	if c.setup.Privileged {
-		s.Linux.Resources = &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: true, Access: "rwm"}}}
+		s.Linux.Resources = bounds(specs.LinuxDeviceCgroup{Allow: true, Access: "rwm"})
 		s.Linux.Devices = hostDevices("/dev")
 		return s
 	}
-	s.Linux.Resources = &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}}
+	s.Linux.Resources = bounds(specs.LinuxDeviceCgroup{Allow: false, Access: "rwm"})
 	s.Linux.MaskedPaths = []string{
 		"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
 		"/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
 	}
 	s.Linux.ReadonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 	return s
+}
+
+// bounds are those of a deed, and the devices of its container.
+func bounds(devices specs.LinuxDeviceCgroup) *specs.LinuxResources {
+	r := &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{devices}}
+	if unified() {
+		var bytes, processes int64 = maxDeedBytes, maxProcesses
+		r.Pids, r.Memory = &specs.LinuxPids{Limit: &processes}, &specs.LinuxMemory{Limit: &bytes}
+	}
+	return r
 }
 
 func (c *container) mounts() []specs.Mount {

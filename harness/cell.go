@@ -86,6 +86,7 @@ type cellRun struct {
 	berths  *berths
 	rec     Recorder
 	view    live.View
+	keep    Visit
 
 	files     *kernels.Files
 	disks     []machine.Disk
@@ -277,8 +278,12 @@ func (c *cellRun) fly(ctx context.Context) error {
 			return note, err
 		}
 		return c.scenarios(call, g)
-	}); err != nil {
+	}); err != nil && (c.keep == nil || g.gone()) {
 		return err
+	} else if c.keep != nil {
+		if kept := c.keep(ctx, g.c); err != nil || kept != nil {
+			return errors.Join(err, kept)
+		}
 	}
 	return c.unloading(ctx, call, g)
 }

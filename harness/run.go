@@ -27,6 +27,8 @@ type Runner struct {
 	Shelf    Shelf
 	Recorder func(cellID string) Recorder
 	View     live.View
+	// Keep is let into each guest after its scenarios, before the driver is unloaded; nil: nobody is. It wants NoFork.
+	Keep Visit
 
 	nest   *nest
 	berths *berths
@@ -68,7 +70,7 @@ func (r *Runner) cell(ctx context.Context, c *Cell) error {
 		Cell: c, parts: r.Parts, starter: r.Starter, patient: r.Patience, memory: r.MemoryMiB, vmcore: r.Vmcore,
 		noFork: r.NoFork, nest: r.nest, berths: r.berths,
 		rec:  r.Recorder(c.ID),
-		view: r.View,
+		view: r.View, keep: r.Keep,
 	}
 	return run.run(ctx)
 }

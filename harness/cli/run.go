@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/mews-farm/mews/harness"
+	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/live"
 	"github.com/mews-farm/mews/harness/machine/qemu"
 	"github.com/mews-farm/mews/harness/machine/qemu/accel"
@@ -30,7 +32,7 @@ func newRun(s Streams) *cobra.Command {
 	var f selectFlags
 	var out, resume string
 	var jobs, memory int
-	var vmcore, noFork bool
+	var vmcore, noFork, keep bool
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Boot the kernels, load the drivers, replay the attacks, and judge",
@@ -46,6 +48,7 @@ Where a guest cannot be saved or taken up, the cell flies in one boot and says s
   mews run --kernel 'debian:6.12.*-cloud-amd64' --driver mews-modern --scenario 'openat2-*'
   mews run --offline --out out/again
   mews run --kernel debian-7 --driver falco-kmod --vmcore
+  mews run --kernel debian-6.1 --driver mews-modern --scenario read-sensitive --keep
   mews run --resume out/20261121-2200-k3f9`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -55,7 +58,7 @@ Where a guest cannot be saved or taken up, the cell flies in one boot and says s
 			if out != "" && resume != "" {
 				return errors.New("--out and --resume both name the run directory: give one")
 			}
-			return run(c.Context(), s, f, runOptions{out, resume, jobs, memory, vmcore, noFork})
+			return run(c.Context(), s, f, runOptions{out, resume, jobs, memory, vmcore, noFork || keep, keep})
 		},
 	}
 	f.add(c)
@@ -65,6 +68,7 @@ Where a guest cannot be saved or taken up, the cell flies in one boot and says s
 	c.Flags().IntVar(&memory, "memory", 640, "memory of a guest in `MiB`; the emulator needs about 200 more")
 	c.Flags().BoolVar(&vmcore, "vmcore", false, "keep the memory of a guest whose kernel panicked or hung: cells/<id>/vmcore, as large as --memory says, with holes")
 	c.Flags().BoolVar(&noFork, "no-fork", false, "do everything of a cell in one boot of its own, as a cross-check: the verdicts must be the same")
+	c.Flags().BoolVar(&keep, "keep", false, "of one cell: leave the guest after its scenarios, and open a shell in it (Ctrl-] leaves); implies --no-fork")
 	return c
 }
 
@@ -73,16 +77,21 @@ type runOptions struct {
 	jobs, memory int
 	vmcore       bool
 	noFork       bool
+	keep         bool
 }
 
 func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
-	agent, err := agentBinary()
+	binary, err := agentBinary()
 	if err != nil {
 		return err
 	}
-	view := live.New(s.Out)
+	out := s.Out
+	if o.keep {
+		out = struct{ io.Writer }{out} // plain lines: a table that is drawn anew would be drawn over the shell
+	}
+	view := live.New(out)
 	w := &warnings{view: view}
-	e, err := open(f, agent, w.add)
+	e, err := open(f, binary, w.add)
 	if err != nil {
 		view.Abort()
 		return err
@@ -93,6 +102,10 @@ func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
 	if err != nil {
 		view.Abort()
 		return err
+	}
+	if o.keep && len(plan.Cells) != 1 {
+		view.Abort()
+		return fmt.Errorf("--keep leaves one guest, and this run has %d cells: narrow it by --kernel and --driver", len(plan.Cells))
 	}
 	acc, err := accelerator(ctx, e.shop, plan)
 	if err != nil {
@@ -119,6 +132,9 @@ func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
 		MemoryMiB: o.memory, Vmcore: o.vmcore, Jobs: o.jobs, NoFork: o.noFork, Shelf: e.shop.Archive,
 		Recorder: func(cell string) harness.Recorder { return recorder{dir, cell} },
 		View:     view,
+	}
+	if o.keep {
+		runner.Keep = func(ctx context.Context, c *agent.Client) error { return visit(ctx, s, c) }
 	}
 	runErr := runner.Run(ctx, todo)
 	rec, err := dir.Finish()

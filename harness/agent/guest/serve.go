@@ -41,6 +41,7 @@ type Agent struct {
 	legacy   *legacy
 	tracer   *ptrace.Driver
 	session  *session
+	shell    shell
 	forks    chan func() // what must start a process from the main thread
 }
 
@@ -139,7 +140,7 @@ func (a *Agent) intercept(ctx context.Context, u ttrpc.Unmarshaler, info *ttrpc.
 		a.log.Warn(name, slog.Duration("took", time.Since(start)), slog.String("error", fmt.Sprintf("%+v", err)))
 		return nil, wire.Status(err)
 	}
-	if name != "Ping" && name != "Log" {
+	if name != "Ping" && name != "Log" && name != "Shell" {
 		a.log.Info(name, slog.Duration("took", time.Since(start)))
 	}
 	return reply, nil

@@ -26,6 +26,135 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// The first call starts the guest's one interactive shell.
+type ShellRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Input         []byte                 `protobuf:"bytes,1,opt,name=input,proto3" json:"input,omitempty"`
+	Rows          uint32                 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"` // of the terminal, where they changed; 0: as it was
+	Columns       uint32                 `protobuf:"varint,3,opt,name=columns,proto3" json:"columns,omitempty"`
+	Read          bool                   `protobuf:"varint,4,opt,name=read,proto3" json:"read,omitempty"` // wait a while for output
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShellRequest) Reset() {
+	*x = ShellRequest{}
+	mi := &file_agent_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShellRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShellRequest) ProtoMessage() {}
+
+func (x *ShellRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShellRequest.ProtoReflect.Descriptor instead.
+func (*ShellRequest) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ShellRequest) GetInput() []byte {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+func (x *ShellRequest) GetRows() uint32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *ShellRequest) GetColumns() uint32 {
+	if x != nil {
+		return x.Columns
+	}
+	return 0
+}
+
+func (x *ShellRequest) GetRead() bool {
+	if x != nil {
+		return x.Read
+	}
+	return false
+}
+
+type ShellReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Output        []byte                 `protobuf:"bytes,1,opt,name=output,proto3" json:"output,omitempty"`
+	Ended         bool                   `protobuf:"varint,2,opt,name=ended,proto3" json:"ended,omitempty"` // after the last output
+	ExitCode      int32                  `protobuf:"varint,3,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShellReply) Reset() {
+	*x = ShellReply{}
+	mi := &file_agent_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShellReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShellReply) ProtoMessage() {}
+
+func (x *ShellReply) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShellReply.ProtoReflect.Descriptor instead.
+func (*ShellReply) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ShellReply) GetOutput() []byte {
+	if x != nil {
+		return x.Output
+	}
+	return nil
+}
+
+func (x *ShellReply) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+func (x *ShellReply) GetExitCode() int32 {
+	if x != nil {
+		return x.ExitCode
+	}
+	return 0
+}
+
 type Empty struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -34,7 +163,7 @@ type Empty struct {
 
 func (x *Empty) Reset() {
 	*x = Empty{}
-	mi := &file_agent_proto_msgTypes[0]
+	mi := &file_agent_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -46,7 +175,7 @@ func (x *Empty) String() string {
 func (*Empty) ProtoMessage() {}
 
 func (x *Empty) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[0]
+	mi := &file_agent_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -59,7 +188,7 @@ func (x *Empty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Empty.ProtoReflect.Descriptor instead.
 func (*Empty) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{0}
+	return file_agent_proto_rawDescGZIP(), []int{2}
 }
 
 // The detail of every error reply: the finding of results/cause.
@@ -77,7 +206,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_agent_proto_msgTypes[1]
+	mi := &file_agent_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -89,7 +218,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[1]
+	mi := &file_agent_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -102,7 +231,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{1}
+	return file_agent_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Failure) GetState() string {
@@ -158,7 +287,7 @@ type Evidence struct {
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_agent_proto_msgTypes[2]
+	mi := &file_agent_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -170,7 +299,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[2]
+	mi := &file_agent_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -183,7 +312,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{2}
+	return file_agent_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Evidence) GetFile() string {
@@ -226,7 +355,7 @@ type HelloReply struct {
 
 func (x *HelloReply) Reset() {
 	*x = HelloReply{}
-	mi := &file_agent_proto_msgTypes[3]
+	mi := &file_agent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -238,7 +367,7 @@ func (x *HelloReply) String() string {
 func (*HelloReply) ProtoMessage() {}
 
 func (x *HelloReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[3]
+	mi := &file_agent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -251,7 +380,7 @@ func (x *HelloReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloReply.ProtoReflect.Descriptor instead.
 func (*HelloReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{3}
+	return file_agent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HelloReply) GetAgent() string {
@@ -340,7 +469,7 @@ type SetTimeRequest struct {
 
 func (x *SetTimeRequest) Reset() {
 	*x = SetTimeRequest{}
-	mi := &file_agent_proto_msgTypes[4]
+	mi := &file_agent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -352,7 +481,7 @@ func (x *SetTimeRequest) String() string {
 func (*SetTimeRequest) ProtoMessage() {}
 
 func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[4]
+	mi := &file_agent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -365,7 +494,7 @@ func (x *SetTimeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetTimeRequest.ProtoReflect.Descriptor instead.
 func (*SetTimeRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{4}
+	return file_agent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SetTimeRequest) GetUnixNano() int64 {
@@ -384,7 +513,7 @@ type DmesgRequest struct {
 
 func (x *DmesgRequest) Reset() {
 	*x = DmesgRequest{}
-	mi := &file_agent_proto_msgTypes[5]
+	mi := &file_agent_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -396,7 +525,7 @@ func (x *DmesgRequest) String() string {
 func (*DmesgRequest) ProtoMessage() {}
 
 func (x *DmesgRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[5]
+	mi := &file_agent_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -409,7 +538,7 @@ func (x *DmesgRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DmesgRequest.ProtoReflect.Descriptor instead.
 func (*DmesgRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{5}
+	return file_agent_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DmesgRequest) GetSince() uint64 {
@@ -430,7 +559,7 @@ type DmesgReply struct {
 
 func (x *DmesgReply) Reset() {
 	*x = DmesgReply{}
-	mi := &file_agent_proto_msgTypes[6]
+	mi := &file_agent_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -442,7 +571,7 @@ func (x *DmesgReply) String() string {
 func (*DmesgReply) ProtoMessage() {}
 
 func (x *DmesgReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[6]
+	mi := &file_agent_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -455,7 +584,7 @@ func (x *DmesgReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DmesgReply.ProtoReflect.Descriptor instead.
 func (*DmesgReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{6}
+	return file_agent_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DmesgReply) GetLines() []*KernelLine {
@@ -491,7 +620,7 @@ type KernelLine struct {
 
 func (x *KernelLine) Reset() {
 	*x = KernelLine{}
-	mi := &file_agent_proto_msgTypes[7]
+	mi := &file_agent_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +632,7 @@ func (x *KernelLine) String() string {
 func (*KernelLine) ProtoMessage() {}
 
 func (x *KernelLine) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[7]
+	mi := &file_agent_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +645,7 @@ func (x *KernelLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KernelLine.ProtoReflect.Descriptor instead.
 func (*KernelLine) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{7}
+	return file_agent_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *KernelLine) GetSequence() uint64 {
@@ -556,7 +685,7 @@ type LogRequest struct {
 
 func (x *LogRequest) Reset() {
 	*x = LogRequest{}
-	mi := &file_agent_proto_msgTypes[8]
+	mi := &file_agent_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -568,7 +697,7 @@ func (x *LogRequest) String() string {
 func (*LogRequest) ProtoMessage() {}
 
 func (x *LogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[8]
+	mi := &file_agent_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -581,7 +710,7 @@ func (x *LogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRequest.ProtoReflect.Descriptor instead.
 func (*LogRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{8}
+	return file_agent_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LogRequest) GetSince() uint64 {
@@ -601,7 +730,7 @@ type LogReply struct {
 
 func (x *LogReply) Reset() {
 	*x = LogReply{}
-	mi := &file_agent_proto_msgTypes[9]
+	mi := &file_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +742,7 @@ func (x *LogReply) String() string {
 func (*LogReply) ProtoMessage() {}
 
 func (x *LogReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[9]
+	mi := &file_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +755,7 @@ func (x *LogReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogReply.ProtoReflect.Descriptor instead.
 func (*LogReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{9}
+	return file_agent_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LogReply) GetLines() []string {
@@ -654,7 +783,7 @@ type UploadRequest struct {
 
 func (x *UploadRequest) Reset() {
 	*x = UploadRequest{}
-	mi := &file_agent_proto_msgTypes[10]
+	mi := &file_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +795,7 @@ func (x *UploadRequest) String() string {
 func (*UploadRequest) ProtoMessage() {}
 
 func (x *UploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[10]
+	mi := &file_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +808,7 @@ func (x *UploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadRequest.ProtoReflect.Descriptor instead.
 func (*UploadRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{10}
+	return file_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UploadRequest) GetName() string {
@@ -715,7 +844,7 @@ type LoadModuleRequest struct {
 
 func (x *LoadModuleRequest) Reset() {
 	*x = LoadModuleRequest{}
-	mi := &file_agent_proto_msgTypes[11]
+	mi := &file_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -727,7 +856,7 @@ func (x *LoadModuleRequest) String() string {
 func (*LoadModuleRequest) ProtoMessage() {}
 
 func (x *LoadModuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[11]
+	mi := &file_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -740,7 +869,7 @@ func (x *LoadModuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadModuleRequest.ProtoReflect.Descriptor instead.
 func (*LoadModuleRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{11}
+	return file_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LoadModuleRequest) GetUpload() string {
@@ -785,7 +914,7 @@ type LoadModuleReply struct {
 
 func (x *LoadModuleReply) Reset() {
 	*x = LoadModuleReply{}
-	mi := &file_agent_proto_msgTypes[12]
+	mi := &file_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -797,7 +926,7 @@ func (x *LoadModuleReply) String() string {
 func (*LoadModuleReply) ProtoMessage() {}
 
 func (x *LoadModuleReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[12]
+	mi := &file_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -810,7 +939,7 @@ func (x *LoadModuleReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadModuleReply.ProtoReflect.Descriptor instead.
 func (*LoadModuleReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{12}
+	return file_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LoadModuleReply) GetName() string {
@@ -864,7 +993,7 @@ type UnloadModuleRequest struct {
 
 func (x *UnloadModuleRequest) Reset() {
 	*x = UnloadModuleRequest{}
-	mi := &file_agent_proto_msgTypes[13]
+	mi := &file_agent_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +1005,7 @@ func (x *UnloadModuleRequest) String() string {
 func (*UnloadModuleRequest) ProtoMessage() {}
 
 func (x *UnloadModuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[13]
+	mi := &file_agent_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +1018,7 @@ func (x *UnloadModuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModuleRequest.ProtoReflect.Descriptor instead.
 func (*UnloadModuleRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{13}
+	return file_agent_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UnloadModuleRequest) GetName() string {
@@ -909,7 +1038,7 @@ type UnloadModuleReply struct {
 
 func (x *UnloadModuleReply) Reset() {
 	*x = UnloadModuleReply{}
-	mi := &file_agent_proto_msgTypes[14]
+	mi := &file_agent_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -921,7 +1050,7 @@ func (x *UnloadModuleReply) String() string {
 func (*UnloadModuleReply) ProtoMessage() {}
 
 func (x *UnloadModuleReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[14]
+	mi := &file_agent_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +1063,7 @@ func (x *UnloadModuleReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModuleReply.ProtoReflect.Descriptor instead.
 func (*UnloadModuleReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{14}
+	return file_agent_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UnloadModuleReply) GetSeconds() float64 {
@@ -962,7 +1091,7 @@ type LoadProbeRequest struct {
 
 func (x *LoadProbeRequest) Reset() {
 	*x = LoadProbeRequest{}
-	mi := &file_agent_proto_msgTypes[15]
+	mi := &file_agent_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1103,7 @@ func (x *LoadProbeRequest) String() string {
 func (*LoadProbeRequest) ProtoMessage() {}
 
 func (x *LoadProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[15]
+	mi := &file_agent_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,7 +1116,7 @@ func (x *LoadProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadProbeRequest.ProtoReflect.Descriptor instead.
 func (*LoadProbeRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{15}
+	return file_agent_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LoadProbeRequest) GetEdition() string {
@@ -1023,7 +1152,7 @@ type Program struct {
 
 func (x *Program) Reset() {
 	*x = Program{}
-	mi := &file_agent_proto_msgTypes[16]
+	mi := &file_agent_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1164,7 @@ func (x *Program) String() string {
 func (*Program) ProtoMessage() {}
 
 func (x *Program) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[16]
+	mi := &file_agent_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1177,7 @@ func (x *Program) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Program.ProtoReflect.Descriptor instead.
 func (*Program) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{16}
+	return file_agent_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Program) GetName() string {
@@ -1089,7 +1218,7 @@ type LoadProbeReply struct {
 
 func (x *LoadProbeReply) Reset() {
 	*x = LoadProbeReply{}
-	mi := &file_agent_proto_msgTypes[17]
+	mi := &file_agent_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1101,7 +1230,7 @@ func (x *LoadProbeReply) String() string {
 func (*LoadProbeReply) ProtoMessage() {}
 
 func (x *LoadProbeReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[17]
+	mi := &file_agent_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1114,7 +1243,7 @@ func (x *LoadProbeReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadProbeReply.ProtoReflect.Descriptor instead.
 func (*LoadProbeReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{17}
+	return file_agent_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LoadProbeReply) GetSeconds() float64 {
@@ -1141,7 +1270,7 @@ type LoadLegacyRequest struct {
 
 func (x *LoadLegacyRequest) Reset() {
 	*x = LoadLegacyRequest{}
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1282,7 @@ func (x *LoadLegacyRequest) String() string {
 func (*LoadLegacyRequest) ProtoMessage() {}
 
 func (x *LoadLegacyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[18]
+	mi := &file_agent_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1295,7 @@ func (x *LoadLegacyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadLegacyRequest.ProtoReflect.Descriptor instead.
 func (*LoadLegacyRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{18}
+	return file_agent_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LoadLegacyRequest) GetUpload() string {
@@ -1195,7 +1324,7 @@ type LoadLegacyReply struct {
 
 func (x *LoadLegacyReply) Reset() {
 	*x = LoadLegacyReply{}
-	mi := &file_agent_proto_msgTypes[19]
+	mi := &file_agent_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1336,7 @@ func (x *LoadLegacyReply) String() string {
 func (*LoadLegacyReply) ProtoMessage() {}
 
 func (x *LoadLegacyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[19]
+	mi := &file_agent_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1349,7 @@ func (x *LoadLegacyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadLegacyReply.ProtoReflect.Descriptor instead.
 func (*LoadLegacyReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{19}
+	return file_agent_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LoadLegacyReply) GetSeconds() float64 {
@@ -1253,7 +1382,7 @@ type LoadTracerReply struct {
 
 func (x *LoadTracerReply) Reset() {
 	*x = LoadTracerReply{}
-	mi := &file_agent_proto_msgTypes[20]
+	mi := &file_agent_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1394,7 @@ func (x *LoadTracerReply) String() string {
 func (*LoadTracerReply) ProtoMessage() {}
 
 func (x *LoadTracerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[20]
+	mi := &file_agent_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1407,7 @@ func (x *LoadTracerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadTracerReply.ProtoReflect.Descriptor instead.
 func (*LoadTracerReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{20}
+	return file_agent_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *LoadTracerReply) GetSeconds() float64 {
@@ -1297,7 +1426,7 @@ type UnloadTracerReply struct {
 
 func (x *UnloadTracerReply) Reset() {
 	*x = UnloadTracerReply{}
-	mi := &file_agent_proto_msgTypes[21]
+	mi := &file_agent_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1438,7 @@ func (x *UnloadTracerReply) String() string {
 func (*UnloadTracerReply) ProtoMessage() {}
 
 func (x *UnloadTracerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[21]
+	mi := &file_agent_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1451,7 @@ func (x *UnloadTracerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadTracerReply.ProtoReflect.Descriptor instead.
 func (*UnloadTracerReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{21}
+	return file_agent_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UnloadTracerReply) GetTraced() int32 {
@@ -1343,7 +1472,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_agent_proto_msgTypes[22]
+	mi := &file_agent_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1484,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[22]
+	mi := &file_agent_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1497,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{22}
+	return file_agent_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Watch) GetName() string {
@@ -1403,7 +1532,7 @@ type Match struct {
 
 func (x *Match) Reset() {
 	*x = Match{}
-	mi := &file_agent_proto_msgTypes[23]
+	mi := &file_agent_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1544,7 @@ func (x *Match) String() string {
 func (*Match) ProtoMessage() {}
 
 func (x *Match) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[23]
+	mi := &file_agent_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1557,7 @@ func (x *Match) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Match.ProtoReflect.Descriptor instead.
 func (*Match) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{23}
+	return file_agent_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Match) GetWatch() string {
@@ -1464,7 +1593,7 @@ type StartConsumerRequest struct {
 
 func (x *StartConsumerRequest) Reset() {
 	*x = StartConsumerRequest{}
-	mi := &file_agent_proto_msgTypes[24]
+	mi := &file_agent_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1605,7 @@ func (x *StartConsumerRequest) String() string {
 func (*StartConsumerRequest) ProtoMessage() {}
 
 func (x *StartConsumerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[24]
+	mi := &file_agent_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1618,7 @@ func (x *StartConsumerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartConsumerRequest.ProtoReflect.Descriptor instead.
 func (*StartConsumerRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{24}
+	return file_agent_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StartConsumerRequest) GetKind() string {
@@ -1530,7 +1659,7 @@ type StartConsumerReply struct {
 
 func (x *StartConsumerReply) Reset() {
 	*x = StartConsumerReply{}
-	mi := &file_agent_proto_msgTypes[25]
+	mi := &file_agent_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1542,7 +1671,7 @@ func (x *StartConsumerReply) String() string {
 func (*StartConsumerReply) ProtoMessage() {}
 
 func (x *StartConsumerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[25]
+	mi := &file_agent_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1555,7 +1684,7 @@ func (x *StartConsumerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartConsumerReply.ProtoReflect.Descriptor instead.
 func (*StartConsumerReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{25}
+	return file_agent_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StartConsumerReply) GetSeconds() float64 {
@@ -1583,7 +1712,7 @@ type StopConsumerReply struct {
 
 func (x *StopConsumerReply) Reset() {
 	*x = StopConsumerReply{}
-	mi := &file_agent_proto_msgTypes[26]
+	mi := &file_agent_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1724,7 @@ func (x *StopConsumerReply) String() string {
 func (*StopConsumerReply) ProtoMessage() {}
 
 func (x *StopConsumerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[26]
+	mi := &file_agent_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1737,7 @@ func (x *StopConsumerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopConsumerReply.ProtoReflect.Descriptor instead.
 func (*StopConsumerReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{26}
+	return file_agent_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StopConsumerReply) GetEvents() uint64 {
@@ -1641,7 +1770,7 @@ type RunCommandRequest struct {
 
 func (x *RunCommandRequest) Reset() {
 	*x = RunCommandRequest{}
-	mi := &file_agent_proto_msgTypes[27]
+	mi := &file_agent_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1653,7 +1782,7 @@ func (x *RunCommandRequest) String() string {
 func (*RunCommandRequest) ProtoMessage() {}
 
 func (x *RunCommandRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[27]
+	mi := &file_agent_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1666,7 +1795,7 @@ func (x *RunCommandRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCommandRequest.ProtoReflect.Descriptor instead.
 func (*RunCommandRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{27}
+	return file_agent_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RunCommandRequest) GetArgv() []string {
@@ -1689,7 +1818,7 @@ type RunCommandReply struct {
 
 func (x *RunCommandReply) Reset() {
 	*x = RunCommandReply{}
-	mi := &file_agent_proto_msgTypes[28]
+	mi := &file_agent_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +1830,7 @@ func (x *RunCommandReply) String() string {
 func (*RunCommandReply) ProtoMessage() {}
 
 func (x *RunCommandReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[28]
+	mi := &file_agent_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +1843,7 @@ func (x *RunCommandReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCommandReply.ProtoReflect.Descriptor instead.
 func (*RunCommandReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{28}
+	return file_agent_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RunCommandReply) GetExitCode() int32 {
@@ -1762,7 +1891,7 @@ type CheckEventsReply struct {
 
 func (x *CheckEventsReply) Reset() {
 	*x = CheckEventsReply{}
-	mi := &file_agent_proto_msgTypes[29]
+	mi := &file_agent_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1774,7 +1903,7 @@ func (x *CheckEventsReply) String() string {
 func (*CheckEventsReply) ProtoMessage() {}
 
 func (x *CheckEventsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[29]
+	mi := &file_agent_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1787,7 +1916,7 @@ func (x *CheckEventsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckEventsReply.ProtoReflect.Descriptor instead.
 func (*CheckEventsReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{29}
+	return file_agent_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CheckEventsReply) GetFields() []*EventField {
@@ -1817,7 +1946,7 @@ type EventField struct {
 
 func (x *EventField) Reset() {
 	*x = EventField{}
-	mi := &file_agent_proto_msgTypes[30]
+	mi := &file_agent_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +1958,7 @@ func (x *EventField) String() string {
 func (*EventField) ProtoMessage() {}
 
 func (x *EventField) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[30]
+	mi := &file_agent_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +1971,7 @@ func (x *EventField) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventField.ProtoReflect.Descriptor instead.
 func (*EventField) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{30}
+	return file_agent_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *EventField) GetEvent() string {
@@ -1891,7 +2020,7 @@ type RunDeedRequest struct {
 
 func (x *RunDeedRequest) Reset() {
 	*x = RunDeedRequest{}
-	mi := &file_agent_proto_msgTypes[31]
+	mi := &file_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1903,7 +2032,7 @@ func (x *RunDeedRequest) String() string {
 func (*RunDeedRequest) ProtoMessage() {}
 
 func (x *RunDeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[31]
+	mi := &file_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1916,7 +2045,7 @@ func (x *RunDeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunDeedRequest.ProtoReflect.Descriptor instead.
 func (*RunDeedRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{31}
+	return file_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RunDeedRequest) GetId() string {
@@ -1955,7 +2084,7 @@ type RunDeedReply struct {
 
 func (x *RunDeedReply) Reset() {
 	*x = RunDeedReply{}
-	mi := &file_agent_proto_msgTypes[32]
+	mi := &file_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2096,7 @@ func (x *RunDeedReply) String() string {
 func (*RunDeedReply) ProtoMessage() {}
 
 func (x *RunDeedReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[32]
+	mi := &file_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2109,7 @@ func (x *RunDeedReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunDeedReply.ProtoReflect.Descriptor instead.
 func (*RunDeedReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{32}
+	return file_agent_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RunDeedReply) GetResult() []byte {
@@ -2036,7 +2165,17 @@ var File_agent_proto protoreflect.FileDescriptor
 
 const file_agent_proto_rawDesc = "" +
 	"\n" +
-	"\vagent.proto\x12\rmews.agent.v1\"\a\n" +
+	"\vagent.proto\x12\rmews.agent.v1\"f\n" +
+	"\fShellRequest\x12\x14\n" +
+	"\x05input\x18\x01 \x01(\fR\x05input\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\rR\x04rows\x12\x18\n" +
+	"\acolumns\x18\x03 \x01(\rR\acolumns\x12\x12\n" +
+	"\x04read\x18\x04 \x01(\bR\x04read\"W\n" +
+	"\n" +
+	"ShellReply\x12\x16\n" +
+	"\x06output\x18\x01 \x01(\fR\x06output\x12\x14\n" +
+	"\x05ended\x18\x02 \x01(\bR\x05ended\x12\x1b\n" +
+	"\texit_code\x18\x03 \x01(\x05R\bexitCode\"\a\n" +
 	"\x05Empty\"\xa8\x01\n" +
 	"\aFailure\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
@@ -2187,7 +2326,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x05drops\x18\x04 \x01(\x04R\x05drops\x12\x18\n" +
 	"\aseconds\x18\x05 \x01(\x01R\aseconds\x120\n" +
 	"\afailure\x18\x06 \x01(\v2\x16.mews.agent.v1.FailureR\afailure\x12\x16\n" +
-	"\x06beyond\x18\a \x01(\x04R\x06beyond2\xa0\v\n" +
+	"\x06beyond\x18\a \x01(\x04R\x06beyond2\xe1\v\n" +
 	"\x05Agent\x128\n" +
 	"\x05Hello\x12\x14.mews.agent.v1.Empty\x1a\x19.mews.agent.v1.HelloReply\x122\n" +
 	"\x04Ping\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12>\n" +
@@ -2212,7 +2351,8 @@ const file_agent_proto_rawDesc = "" +
 	"RunCommand\x12 .mews.agent.v1.RunCommandRequest\x1a\x1e.mews.agent.v1.RunCommandReply\x123\n" +
 	"\x05Fence\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12D\n" +
 	"\vCheckEvents\x12\x14.mews.agent.v1.Empty\x1a\x1f.mews.agent.v1.CheckEventsReply\x12E\n" +
-	"\aRunDeed\x12\x1d.mews.agent.v1.RunDeedRequest\x1a\x1b.mews.agent.v1.RunDeedReply\x126\n" +
+	"\aRunDeed\x12\x1d.mews.agent.v1.RunDeedRequest\x1a\x1b.mews.agent.v1.RunDeedReply\x12?\n" +
+	"\x05Shell\x12\x1b.mews.agent.v1.ShellRequest\x1a\x19.mews.agent.v1.ShellReply\x126\n" +
 	"\bShutdown\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.EmptyB.Z,github.com/mews-farm/mews/harness/agent/wireb\x06proto3"
 
 var (
@@ -2227,105 +2367,109 @@ func file_agent_proto_rawDescGZIP() []byte {
 	return file_agent_proto_rawDescData
 }
 
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_agent_proto_goTypes = []any{
-	(*Empty)(nil),                // 0: mews.agent.v1.Empty
-	(*Failure)(nil),              // 1: mews.agent.v1.Failure
-	(*Evidence)(nil),             // 2: mews.agent.v1.Evidence
-	(*HelloReply)(nil),           // 3: mews.agent.v1.HelloReply
-	(*SetTimeRequest)(nil),       // 4: mews.agent.v1.SetTimeRequest
-	(*DmesgRequest)(nil),         // 5: mews.agent.v1.DmesgRequest
-	(*DmesgReply)(nil),           // 6: mews.agent.v1.DmesgReply
-	(*KernelLine)(nil),           // 7: mews.agent.v1.KernelLine
-	(*LogRequest)(nil),           // 8: mews.agent.v1.LogRequest
-	(*LogReply)(nil),             // 9: mews.agent.v1.LogReply
-	(*UploadRequest)(nil),        // 10: mews.agent.v1.UploadRequest
-	(*LoadModuleRequest)(nil),    // 11: mews.agent.v1.LoadModuleRequest
-	(*LoadModuleReply)(nil),      // 12: mews.agent.v1.LoadModuleReply
-	(*UnloadModuleRequest)(nil),  // 13: mews.agent.v1.UnloadModuleRequest
-	(*UnloadModuleReply)(nil),    // 14: mews.agent.v1.UnloadModuleReply
-	(*LoadProbeRequest)(nil),     // 15: mews.agent.v1.LoadProbeRequest
-	(*Program)(nil),              // 16: mews.agent.v1.Program
-	(*LoadProbeReply)(nil),       // 17: mews.agent.v1.LoadProbeReply
-	(*LoadLegacyRequest)(nil),    // 18: mews.agent.v1.LoadLegacyRequest
-	(*LoadLegacyReply)(nil),      // 19: mews.agent.v1.LoadLegacyReply
-	(*LoadTracerReply)(nil),      // 20: mews.agent.v1.LoadTracerReply
-	(*UnloadTracerReply)(nil),    // 21: mews.agent.v1.UnloadTracerReply
-	(*Watch)(nil),                // 22: mews.agent.v1.Watch
-	(*Match)(nil),                // 23: mews.agent.v1.Match
-	(*StartConsumerRequest)(nil), // 24: mews.agent.v1.StartConsumerRequest
-	(*StartConsumerReply)(nil),   // 25: mews.agent.v1.StartConsumerReply
-	(*StopConsumerReply)(nil),    // 26: mews.agent.v1.StopConsumerReply
-	(*RunCommandRequest)(nil),    // 27: mews.agent.v1.RunCommandRequest
-	(*RunCommandReply)(nil),      // 28: mews.agent.v1.RunCommandReply
-	(*CheckEventsReply)(nil),     // 29: mews.agent.v1.CheckEventsReply
-	(*EventField)(nil),           // 30: mews.agent.v1.EventField
-	(*RunDeedRequest)(nil),       // 31: mews.agent.v1.RunDeedRequest
-	(*RunDeedReply)(nil),         // 32: mews.agent.v1.RunDeedReply
-	nil,                          // 33: mews.agent.v1.Match.FieldsEntry
-	nil,                          // 34: mews.agent.v1.StartConsumerRequest.OptionsEntry
-	nil,                          // 35: mews.agent.v1.StopConsumerReply.DropsByEntry
+	(*ShellRequest)(nil),         // 0: mews.agent.v1.ShellRequest
+	(*ShellReply)(nil),           // 1: mews.agent.v1.ShellReply
+	(*Empty)(nil),                // 2: mews.agent.v1.Empty
+	(*Failure)(nil),              // 3: mews.agent.v1.Failure
+	(*Evidence)(nil),             // 4: mews.agent.v1.Evidence
+	(*HelloReply)(nil),           // 5: mews.agent.v1.HelloReply
+	(*SetTimeRequest)(nil),       // 6: mews.agent.v1.SetTimeRequest
+	(*DmesgRequest)(nil),         // 7: mews.agent.v1.DmesgRequest
+	(*DmesgReply)(nil),           // 8: mews.agent.v1.DmesgReply
+	(*KernelLine)(nil),           // 9: mews.agent.v1.KernelLine
+	(*LogRequest)(nil),           // 10: mews.agent.v1.LogRequest
+	(*LogReply)(nil),             // 11: mews.agent.v1.LogReply
+	(*UploadRequest)(nil),        // 12: mews.agent.v1.UploadRequest
+	(*LoadModuleRequest)(nil),    // 13: mews.agent.v1.LoadModuleRequest
+	(*LoadModuleReply)(nil),      // 14: mews.agent.v1.LoadModuleReply
+	(*UnloadModuleRequest)(nil),  // 15: mews.agent.v1.UnloadModuleRequest
+	(*UnloadModuleReply)(nil),    // 16: mews.agent.v1.UnloadModuleReply
+	(*LoadProbeRequest)(nil),     // 17: mews.agent.v1.LoadProbeRequest
+	(*Program)(nil),              // 18: mews.agent.v1.Program
+	(*LoadProbeReply)(nil),       // 19: mews.agent.v1.LoadProbeReply
+	(*LoadLegacyRequest)(nil),    // 20: mews.agent.v1.LoadLegacyRequest
+	(*LoadLegacyReply)(nil),      // 21: mews.agent.v1.LoadLegacyReply
+	(*LoadTracerReply)(nil),      // 22: mews.agent.v1.LoadTracerReply
+	(*UnloadTracerReply)(nil),    // 23: mews.agent.v1.UnloadTracerReply
+	(*Watch)(nil),                // 24: mews.agent.v1.Watch
+	(*Match)(nil),                // 25: mews.agent.v1.Match
+	(*StartConsumerRequest)(nil), // 26: mews.agent.v1.StartConsumerRequest
+	(*StartConsumerReply)(nil),   // 27: mews.agent.v1.StartConsumerReply
+	(*StopConsumerReply)(nil),    // 28: mews.agent.v1.StopConsumerReply
+	(*RunCommandRequest)(nil),    // 29: mews.agent.v1.RunCommandRequest
+	(*RunCommandReply)(nil),      // 30: mews.agent.v1.RunCommandReply
+	(*CheckEventsReply)(nil),     // 31: mews.agent.v1.CheckEventsReply
+	(*EventField)(nil),           // 32: mews.agent.v1.EventField
+	(*RunDeedRequest)(nil),       // 33: mews.agent.v1.RunDeedRequest
+	(*RunDeedReply)(nil),         // 34: mews.agent.v1.RunDeedReply
+	nil,                          // 35: mews.agent.v1.Match.FieldsEntry
+	nil,                          // 36: mews.agent.v1.StartConsumerRequest.OptionsEntry
+	nil,                          // 37: mews.agent.v1.StopConsumerReply.DropsByEntry
 }
 var file_agent_proto_depIdxs = []int32{
-	2,  // 0: mews.agent.v1.Failure.evidence:type_name -> mews.agent.v1.Evidence
-	7,  // 1: mews.agent.v1.DmesgReply.lines:type_name -> mews.agent.v1.KernelLine
-	7,  // 2: mews.agent.v1.LoadModuleReply.dmesg:type_name -> mews.agent.v1.KernelLine
-	7,  // 3: mews.agent.v1.UnloadModuleReply.dmesg:type_name -> mews.agent.v1.KernelLine
-	1,  // 4: mews.agent.v1.Program.failure:type_name -> mews.agent.v1.Failure
-	16, // 5: mews.agent.v1.LoadProbeReply.programs:type_name -> mews.agent.v1.Program
-	1,  // 6: mews.agent.v1.LoadLegacyReply.failure:type_name -> mews.agent.v1.Failure
-	33, // 7: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
-	22, // 8: mews.agent.v1.StartConsumerRequest.watches:type_name -> mews.agent.v1.Watch
-	34, // 9: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
-	35, // 10: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
-	1,  // 11: mews.agent.v1.RunCommandReply.failure:type_name -> mews.agent.v1.Failure
-	30, // 12: mews.agent.v1.CheckEventsReply.fields:type_name -> mews.agent.v1.EventField
-	23, // 13: mews.agent.v1.RunDeedReply.matches:type_name -> mews.agent.v1.Match
-	1,  // 14: mews.agent.v1.RunDeedReply.failure:type_name -> mews.agent.v1.Failure
-	0,  // 15: mews.agent.v1.Agent.Hello:input_type -> mews.agent.v1.Empty
-	0,  // 16: mews.agent.v1.Agent.Ping:input_type -> mews.agent.v1.Empty
-	4,  // 17: mews.agent.v1.Agent.SetTime:input_type -> mews.agent.v1.SetTimeRequest
-	5,  // 18: mews.agent.v1.Agent.Dmesg:input_type -> mews.agent.v1.DmesgRequest
-	8,  // 19: mews.agent.v1.Agent.Log:input_type -> mews.agent.v1.LogRequest
-	10, // 20: mews.agent.v1.Agent.Upload:input_type -> mews.agent.v1.UploadRequest
-	11, // 21: mews.agent.v1.Agent.LoadModule:input_type -> mews.agent.v1.LoadModuleRequest
-	13, // 22: mews.agent.v1.Agent.UnloadModule:input_type -> mews.agent.v1.UnloadModuleRequest
-	15, // 23: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.LoadProbeRequest
-	0,  // 24: mews.agent.v1.Agent.UnloadProbe:input_type -> mews.agent.v1.Empty
-	18, // 25: mews.agent.v1.Agent.LoadLegacy:input_type -> mews.agent.v1.LoadLegacyRequest
-	0,  // 26: mews.agent.v1.Agent.UnloadLegacy:input_type -> mews.agent.v1.Empty
-	0,  // 27: mews.agent.v1.Agent.LoadTracer:input_type -> mews.agent.v1.Empty
-	0,  // 28: mews.agent.v1.Agent.UnloadTracer:input_type -> mews.agent.v1.Empty
-	24, // 29: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
-	0,  // 30: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
-	27, // 31: mews.agent.v1.Agent.RunCommand:input_type -> mews.agent.v1.RunCommandRequest
-	0,  // 32: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
-	0,  // 33: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
-	31, // 34: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
-	0,  // 35: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
-	3,  // 36: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
-	0,  // 37: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
-	0,  // 38: mews.agent.v1.Agent.SetTime:output_type -> mews.agent.v1.Empty
-	6,  // 39: mews.agent.v1.Agent.Dmesg:output_type -> mews.agent.v1.DmesgReply
-	9,  // 40: mews.agent.v1.Agent.Log:output_type -> mews.agent.v1.LogReply
-	0,  // 41: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
-	12, // 42: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
-	14, // 43: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
-	17, // 44: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
-	0,  // 45: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
-	19, // 46: mews.agent.v1.Agent.LoadLegacy:output_type -> mews.agent.v1.LoadLegacyReply
-	0,  // 47: mews.agent.v1.Agent.UnloadLegacy:output_type -> mews.agent.v1.Empty
-	20, // 48: mews.agent.v1.Agent.LoadTracer:output_type -> mews.agent.v1.LoadTracerReply
-	21, // 49: mews.agent.v1.Agent.UnloadTracer:output_type -> mews.agent.v1.UnloadTracerReply
-	25, // 50: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
-	26, // 51: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
-	28, // 52: mews.agent.v1.Agent.RunCommand:output_type -> mews.agent.v1.RunCommandReply
-	0,  // 53: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
-	29, // 54: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
-	32, // 55: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
-	0,  // 56: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
-	36, // [36:57] is the sub-list for method output_type
-	15, // [15:36] is the sub-list for method input_type
+	4,  // 0: mews.agent.v1.Failure.evidence:type_name -> mews.agent.v1.Evidence
+	9,  // 1: mews.agent.v1.DmesgReply.lines:type_name -> mews.agent.v1.KernelLine
+	9,  // 2: mews.agent.v1.LoadModuleReply.dmesg:type_name -> mews.agent.v1.KernelLine
+	9,  // 3: mews.agent.v1.UnloadModuleReply.dmesg:type_name -> mews.agent.v1.KernelLine
+	3,  // 4: mews.agent.v1.Program.failure:type_name -> mews.agent.v1.Failure
+	18, // 5: mews.agent.v1.LoadProbeReply.programs:type_name -> mews.agent.v1.Program
+	3,  // 6: mews.agent.v1.LoadLegacyReply.failure:type_name -> mews.agent.v1.Failure
+	35, // 7: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
+	24, // 8: mews.agent.v1.StartConsumerRequest.watches:type_name -> mews.agent.v1.Watch
+	36, // 9: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
+	37, // 10: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
+	3,  // 11: mews.agent.v1.RunCommandReply.failure:type_name -> mews.agent.v1.Failure
+	32, // 12: mews.agent.v1.CheckEventsReply.fields:type_name -> mews.agent.v1.EventField
+	25, // 13: mews.agent.v1.RunDeedReply.matches:type_name -> mews.agent.v1.Match
+	3,  // 14: mews.agent.v1.RunDeedReply.failure:type_name -> mews.agent.v1.Failure
+	2,  // 15: mews.agent.v1.Agent.Hello:input_type -> mews.agent.v1.Empty
+	2,  // 16: mews.agent.v1.Agent.Ping:input_type -> mews.agent.v1.Empty
+	6,  // 17: mews.agent.v1.Agent.SetTime:input_type -> mews.agent.v1.SetTimeRequest
+	7,  // 18: mews.agent.v1.Agent.Dmesg:input_type -> mews.agent.v1.DmesgRequest
+	10, // 19: mews.agent.v1.Agent.Log:input_type -> mews.agent.v1.LogRequest
+	12, // 20: mews.agent.v1.Agent.Upload:input_type -> mews.agent.v1.UploadRequest
+	13, // 21: mews.agent.v1.Agent.LoadModule:input_type -> mews.agent.v1.LoadModuleRequest
+	15, // 22: mews.agent.v1.Agent.UnloadModule:input_type -> mews.agent.v1.UnloadModuleRequest
+	17, // 23: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.LoadProbeRequest
+	2,  // 24: mews.agent.v1.Agent.UnloadProbe:input_type -> mews.agent.v1.Empty
+	20, // 25: mews.agent.v1.Agent.LoadLegacy:input_type -> mews.agent.v1.LoadLegacyRequest
+	2,  // 26: mews.agent.v1.Agent.UnloadLegacy:input_type -> mews.agent.v1.Empty
+	2,  // 27: mews.agent.v1.Agent.LoadTracer:input_type -> mews.agent.v1.Empty
+	2,  // 28: mews.agent.v1.Agent.UnloadTracer:input_type -> mews.agent.v1.Empty
+	26, // 29: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
+	2,  // 30: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
+	29, // 31: mews.agent.v1.Agent.RunCommand:input_type -> mews.agent.v1.RunCommandRequest
+	2,  // 32: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
+	2,  // 33: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
+	33, // 34: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
+	0,  // 35: mews.agent.v1.Agent.Shell:input_type -> mews.agent.v1.ShellRequest
+	2,  // 36: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
+	5,  // 37: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
+	2,  // 38: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
+	2,  // 39: mews.agent.v1.Agent.SetTime:output_type -> mews.agent.v1.Empty
+	8,  // 40: mews.agent.v1.Agent.Dmesg:output_type -> mews.agent.v1.DmesgReply
+	11, // 41: mews.agent.v1.Agent.Log:output_type -> mews.agent.v1.LogReply
+	2,  // 42: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
+	14, // 43: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
+	16, // 44: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
+	19, // 45: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
+	2,  // 46: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
+	21, // 47: mews.agent.v1.Agent.LoadLegacy:output_type -> mews.agent.v1.LoadLegacyReply
+	2,  // 48: mews.agent.v1.Agent.UnloadLegacy:output_type -> mews.agent.v1.Empty
+	22, // 49: mews.agent.v1.Agent.LoadTracer:output_type -> mews.agent.v1.LoadTracerReply
+	23, // 50: mews.agent.v1.Agent.UnloadTracer:output_type -> mews.agent.v1.UnloadTracerReply
+	27, // 51: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
+	28, // 52: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
+	30, // 53: mews.agent.v1.Agent.RunCommand:output_type -> mews.agent.v1.RunCommandReply
+	2,  // 54: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
+	31, // 55: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
+	34, // 56: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
+	1,  // 57: mews.agent.v1.Agent.Shell:output_type -> mews.agent.v1.ShellReply
+	2,  // 58: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
+	37, // [37:59] is the sub-list for method output_type
+	15, // [15:37] is the sub-list for method input_type
 	15, // [15:15] is the sub-list for extension type_name
 	15, // [15:15] is the sub-list for extension extendee
 	0,  // [0:15] is the sub-list for field type_name
@@ -2342,7 +2486,7 @@ func file_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

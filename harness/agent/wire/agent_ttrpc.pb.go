@@ -28,6 +28,7 @@ type AgentService interface {
 	Fence(context.Context, *Empty) (*Empty, error)
 	CheckEvents(context.Context, *Empty) (*CheckEventsReply, error)
 	RunDeed(context.Context, *RunDeedRequest) (*RunDeedReply, error)
+	Shell(context.Context, *ShellRequest) (*ShellReply, error)
 	Shutdown(context.Context, *Empty) (*Empty, error)
 }
 
@@ -173,6 +174,13 @@ func RegisterAgentService(srv *ttrpc.Server, svc AgentService) {
 					return nil, err
 				}
 				return svc.RunDeed(ctx, &req)
+			},
+			"Shell": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req ShellRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Shell(ctx, &req)
 			},
 			"Shutdown": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
 				var req Empty
@@ -350,6 +358,14 @@ func (c *agentClient) CheckEvents(ctx context.Context, req *Empty) (*CheckEvents
 func (c *agentClient) RunDeed(ctx context.Context, req *RunDeedRequest) (*RunDeedReply, error) {
 	var resp RunDeedReply
 	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "RunDeed", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *agentClient) Shell(ctx context.Context, req *ShellRequest) (*ShellReply, error) {
+	var resp ShellReply
+	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "Shell", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil

@@ -144,8 +144,13 @@ func done(which string, err error) (cause.Finding, bool) {
 	if f := cause.Of(err); f.State == cause.Unsupported {
 		return f, true // the kernel cannot do it, and said so
 	}
-	f := finding(cause.Error, cause.ScenarioBroken, cause.FaultScenario, "the "+which+" was not done")
-	f.Evidence = append(f.Evidence, cause.Of(err).Evidence...)
+	why := cause.Of(err)
+	code := cause.ScenarioBroken
+	if why.Cause == cause.ScenarioTimeout || why.Cause == cause.ScenarioLimit {
+		code = why.Cause
+	}
+	f := finding(cause.Error, code, cause.FaultScenario, "the "+which+" was not done")
+	f.Evidence = append(f.Evidence, why.Evidence...)
 	return f, true
 }
 

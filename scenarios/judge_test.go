@@ -85,6 +85,12 @@ func TestJudge(t *testing.T) {
 		}, cause.Fail, cause.RuleFalseAlarm, cause.FaultDriver, ""},
 
 		{"attack not done", func(o *Observation) { o.AttackDone = errors.New("no such file") }, cause.Error, cause.ScenarioBroken, cause.FaultScenario, "no such file"},
+		{"attack never ended", func(o *Observation) {
+			o.AttackDone = cause.Errorf(cause.ScenarioTimeout, cause.FaultScenario, "did not end in its time")
+		}, cause.Error, cause.ScenarioTimeout, cause.FaultScenario, "did not end in its time"},
+		{"twin came to a bound", func(o *Observation) {
+			o.TwinDone = cause.Errorf(cause.ScenarioLimit, cause.FaultScenario, "256 processes")
+		}, cause.Error, cause.ScenarioLimit, cause.FaultScenario, "the twin was not done"},
 		{"attack not done, silent", func(o *Observation) { o.AttackDone, o.AttackAlerts = errors.New("EPERM"), nil }, cause.Error, cause.ScenarioBroken, cause.FaultScenario, "the attack was not done"},
 		{"twin not done", func(o *Observation) {
 			o.TwinDone = cause.Failf(cause.KernelPanic, cause.FaultKernel, "exit status 1")

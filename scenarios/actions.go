@@ -255,7 +255,7 @@ func absolute(p string) error {
 }
 
 // own is what mews itself lives in, in a guest: a scenario that touches it would judge mews and not a driver.
-var own = []string{"/run/mews", "/.mews", "/init", "/dev/vport", "/dev/virtio-ports", "/dev/vd"}
+var own = []string{"/run/mews", "/.mews/agent", "/init", "/dev/vport", "/dev/virtio-ports", "/dev/vd"}
 
 // sandboxed refuses a path that leads out of what a scenario may touch.
 func sandboxed(p string) error {

@@ -32,6 +32,7 @@ type Spec struct {
 	Disks     []Disk
 	Dir       string // an existing directory: console.log lands here
 	Vmcore    bool   // after a panic or a hang the guest's memory is kept too, as an ELF core: [VmcoreFile]
+	Counted   bool   // emulated, on one vCPU, and the guest's clocks count its instructions: one is a nanosecond
 
 	// From is what the machine goes on from, instead of booting; its memory stays as it is for others. What the machine
 	// consists of must be what the snapshot was taken of. The console goes on in [ConsoleLog] if it is there.

@@ -46,6 +46,9 @@ func devices(spec machine.Spec, accel Accel) []device {
 	for i, d := range spec.Disks {
 		out = append(out, disk{i, d})
 	}
+	if spec.Counted {
+		out = append(out, instructionClock{})
+	}
 	return append(out, traceOnNMI{})
 }
 
@@ -123,6 +126,19 @@ func (t tcg) args() []string {
 	return []string{"-accel", opt}
 }
 func (tcg) kargs() []string { return nil }
+
+// instructionClock makes the guest's clocks count its instructions, with shift=0 one a nanosecond, whatever the host does
+// meanwhile: the time-stamp counter's difference around some code is what that code executed. While the guest is idle its
+// time is the host's (sleep=on): with sleep=off each wait for a disk would take the guest's clock from timer to timer, and
+// every deadline in it would be over at once.
+//
+// nokaslr and norandmaps take away what makes two boots differ for no reason of the kernel's or the driver's.
+type instructionClock struct{}
+
+func (instructionClock) args() []string {
+	return []string{"-icount", "shift=0,sleep=on", "-rtc", "base=utc,clock=vm"}
+}
+func (instructionClock) kargs() []string { return []string{"nokaslr", "norandmaps"} }
 
 // kvm is the host's virtualisation; package accel finds out whether it is to be trusted.
 type kvm struct{}

@@ -36,6 +36,8 @@ func TestArgv(t *testing.T) {
 	clone.Saved, clone.From = false, &machine.Snapshot{}
 	branch := clone
 	branch.Saved = true
+	counted := spec
+	counted.Counted = true
 	for name, tt := range map[string]struct {
 		spec  machine.Spec
 		accel Accel
@@ -47,6 +49,7 @@ func TestArgv(t *testing.T) {
 		"tcg-saved":      {saved, Accel{}},
 		"tcg-clone":      {clone, Accel{}},
 		"tcg-branch":     {branch, Accel{}},
+		"tcg-counted":    {counted, Accel{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			// One option with its value a line, so that a diff shows what changed.

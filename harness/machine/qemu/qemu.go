@@ -74,6 +74,9 @@ func (s Starter) Start(ctx context.Context, spec machine.Spec) (machine.Machine,
 	if spec.MemoryMiB == 0 {
 		spec.MemoryMiB = defaultMemoryMiB
 	}
+	if spec.Counted {
+		s.Accel = Accel{Reason: "only an emulator counts instructions"}
+	}
 	if err := check(spec); err != nil {
 		return nil, err
 	}
@@ -127,6 +130,9 @@ func check(spec machine.Spec) error {
 		} else if !fi.Mode().IsRegular() {
 			return cause.Errorf(cause.Internal, cause.FaultHarness, "%s: boot file %s is not a file", spec.Name, path)
 		}
+	}
+	if spec.Counted && spec.CPUs > 1 {
+		return cause.Errorf(cause.Internal, cause.FaultHarness, "%s: the instructions of %d vCPUs cannot be counted: one has a clock", spec.Name, spec.CPUs)
 	}
 	for _, d := range spec.Disks {
 		if len(d.Serial) == 0 || len(d.Serial) > maxSerial {

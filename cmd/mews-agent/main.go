@@ -13,6 +13,7 @@ import (
 
 	"github.com/mews-farm/mews/driver/ptrace"
 	"github.com/mews-farm/mews/harness/agent/guest"
+	"github.com/mews-farm/mews/harness/agent/meter"
 	"github.com/mews-farm/mews/scenarios"
 	"github.com/mews-farm/mews/scenarios/suite"
 )
@@ -51,10 +52,12 @@ func run(args []string) error {
 		return guest.Check(args[2], os.Stdout)
 	case len(args) == 2 && args[0] == "fences":
 		return guest.Fences(args[1], os.Stdin, os.Stdout)
+	case len(args) == 2 && args[0] == meter.Word:
+		return meter.Run(args[1], os.Stdin, os.Stdout)
 	case len(args) == 1 && args[0] == ptrace.TraceWord:
 		return ptrace.Trace()
 	case len(args) > 1 && args[0] == ptrace.ExecWord:
 		return ptrace.Exec(args[1:])
 	}
-	return errors.New("usage: mews-agent serve PORT [MODULE...] | act | check WORD PATH | fences DIR (it is no command for people)")
+	return errors.New("usage: mews-agent serve PORT [MODULE...] | act | check WORD PATH | fences DIR | measure DIR (it is no command for people)")
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -30,6 +31,7 @@ type Options struct {
 	Edition  Edition   // "": [Good]
 	BTF      *btf.Spec // the kernel types to relocate against; nil: those of the running kernel
 	RingSize int       // bytes, a power of two and a multiple of the page size; 0: DefaultRingSize
+	Stats    bool      // ask the verifier what each program cost it
 	Writes   []string  // write(2) is seen where the file was opened by a name with one of these prefixes; nil: DefaultWrites
 }
 
@@ -96,7 +98,7 @@ func Load(opts Options) (*Driver, []ProgramReport, error) {
 	if err := d.createMaps(spec, opts); err != nil {
 		return nil, nil, errors.Join(err, d.Close())
 	}
-	reports := d.loadPrograms(spec, types, modules)
+	reports := d.loadPrograms(spec, opts.Stats, types, modules)
 	if len(d.progs) == 0 {
 		return nil, reports, errors.Join(reports[0].Err, d.Close())
 	}
@@ -127,11 +129,13 @@ func (d *Driver) createMaps(spec *ebpf.CollectionSpec, opts Options) error {
 	return nil
 }
 
-func (d *Driver) loadPrograms(spec *ebpf.CollectionSpec, types *btf.Spec, modules []*btf.Spec) []ProgramReport {
+func (d *Driver) loadPrograms(spec *ebpf.CollectionSpec, stats bool, types *btf.Spec, modules []*btf.Spec) []ProgramReport {
 	var reports []ProgramReport
 	for _, name := range sortedKeys(spec.Programs) {
 		report := ProgramReport{Name: name}
-		prog, err := d.loadProgram(spec, name, types, modules)
+		begun := time.Now()
+		prog, err := d.loadProgram(spec, name, ebpf.ProgramOptions{KernelTypes: types, ExtraRelocationTargets: modules}, stats)
+		report.Took = time.Since(begun)
 		if err != nil {
 			report.Log = verifierLog(err)
 			refused := programError(name, err)
@@ -141,7 +145,7 @@ func (d *Driver) loadPrograms(spec *ebpf.CollectionSpec, types *btf.Spec, module
 			report.Err = refused
 		} else {
 			d.progs[name] = prog
-			report.Loaded = true
+			report.Loaded, report.Log = true, prog.VerifierLog
 			if info, err := prog.Info(); err == nil {
 				report.Verified, _ = info.VerifiedInstructions()
 			}
@@ -152,18 +156,23 @@ func (d *Driver) loadPrograms(spec *ebpf.CollectionSpec, types *btf.Spec, module
 }
 
 // loadProgram loads one program of the collection, with the maps that all of them share.
-func (d *Driver) loadProgram(spec *ebpf.CollectionSpec, name string, types *btf.Spec, modules []*btf.Spec) (*ebpf.Program, error) {
+func (d *Driver) loadProgram(spec *ebpf.CollectionSpec, name string, opts ebpf.ProgramOptions, stats bool) (*ebpf.Program, error) {
 	if d.edition != BadOpenHow {
-		if err := missingType(name, types); err != nil {
+		if err := missingType(name, opts.KernelTypes); err != nil {
 			return nil, err
 		}
 	}
 	one := spec.Copy()
 	one.Programs = map[string]*ebpf.ProgramSpec{name: one.Programs[name]}
-	coll, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{
-		MapReplacements: d.maps,
-		Programs:        ebpf.ProgramOptions{KernelTypes: types, ExtraRelocationTargets: modules},
-	})
+	if stats {
+		opts.LogLevel = ebpf.LogLevelStats
+	}
+	coll, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{MapReplacements: d.maps, Programs: opts})
+	if err != nil && stats {
+		// At that level the verifier does not say why it refused.
+		opts.LogLevel = 0
+		coll, err = ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{MapReplacements: d.maps, Programs: opts})
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -24,7 +25,8 @@ type ProgramReport struct {
 	Loaded   bool
 	Verified uint32 // instructions that the verifier looked at, 0 where the kernel does not tell (before 5.16)
 	Err      error  // a *cause.Err: why it is not loaded; state unsupported: the kernel lacks what it would watch
-	Log      string // the verifier's whole log where it refused
+	Took     time.Duration
+	Log      string // the verifier's whole log where it refused; of a program that is loaded what it cost, if asked for
 }
 
 // neededTypes are kernel types without which there is nothing for a program to watch. Such a program is left

@@ -179,7 +179,7 @@ const probeTypes = "probe.btf"
 
 // LoadProbe loads an edition of the CO-RE probe in the guest.
 func (c *Client) LoadProbe(ctx context.Context, p Probe) (ProbeReport, error) {
-	req := &wire.LoadProbeRequest{Edition: p.Edition, Ring: p.Ring}
+	req := &wire.LoadProbeRequest{Edition: p.Edition, Ring: p.Ring, Stats: p.Stats}
 	if p.Types != nil {
 		if err := c.upload(ctx, probeTypes, p.Types); err != nil {
 			return ProbeReport{}, err
@@ -313,6 +313,16 @@ func (c *Client) RunDeed(ctx context.Context, d Deed) (DeedReport, error) {
 		return DeedReport{}, err
 	}
 	return deedOf(r), nil
+}
+
+// Measure finds out what system calls cost, in a process of its own that the driver sees.
+func (c *Client) Measure(ctx context.Context, m Measurement) (MeasureReport, error) {
+	r, err := call(ctx, c, "measure the cost of system calls", c.agent.Measure,
+		&wire.MeasureRequest{Paths: m.Paths, Repeats: int32(m.Repeats), Batches: int32(m.Batches)})
+	if err != nil {
+		return MeasureReport{}, err
+	}
+	return measureOf(r), nil
 }
 
 // Shutdown powers the guest off. The connection is lost by that, which is no error here.

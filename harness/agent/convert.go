@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/mews-farm/mews/driver/consumer"
@@ -39,7 +40,7 @@ func linesOf(in []*wire.KernelLine) []KernelLine {
 func probeOf(r *wire.LoadProbeReply) ProbeReport {
 	out := ProbeReport{Took: seconds(r.GetSeconds())}
 	for _, p := range r.GetPrograms() {
-		prog := Program{Name: p.GetName(), Loaded: p.GetLoaded(), Log: p.GetLog()}
+		prog := Program{Name: p.GetName(), Loaded: p.GetLoaded(), Log: p.GetLog(), Took: seconds(p.GetSeconds())}
 		if p.GetFailure() != nil {
 			prog.Finding = wire.ErrOf(p.GetFailure()).Finding
 		}
@@ -70,3 +71,22 @@ func deedOf(r *wire.RunDeedReply) DeedReport {
 	}
 	return out
 }
+
+func measureOf(r *wire.MeasureReply) MeasureReport {
+	out := MeasureReport{Took: seconds(r.GetSeconds())}
+	for _, c := range r.GetCosts() {
+		cost := PathCost{Path: c.GetPath(), Calls: int(c.GetCalls()), Failure: c.GetFailure(), Lacking: c.GetLacking()}
+		for _, t := range c.GetTicks() {
+			if !(t > 0) || t > maxTicks {
+				cost.Failure, cost.Ticks = fmt.Sprintf("the guest says that one call took %g ticks", t), nil
+				break
+			}
+			cost.Ticks = append(cost.Ticks, t)
+		}
+		out.Paths = append(out.Paths, cost)
+	}
+	return out
+}
+
+// maxTicks is more than any call can take that ends before its deadline.
+const maxTicks = 1e15

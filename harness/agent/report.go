@@ -64,6 +64,7 @@ type ModuleReport struct {
 type Probe struct {
 	Edition string    // one of driver/modern's; "" is the good one
 	Types   io.Reader // BTF to relocate against, raw and not compressed; nil: the guest's own kernel's
+	Stats   bool      // ask the verifier what each program costs it
 	Ring    uint32    // size of the ring buffer in bytes, a power of two of pages; 0: that of driver/modern
 }
 
@@ -79,6 +80,7 @@ type Program struct {
 	Loaded  bool
 	Finding cause.Finding // why it is not loaded; zero when it is
 	Log     string        // what the verifier said; may be long
+	Took    time.Duration // its load
 }
 
 // LegacyReport says how the load of a legacy probe went.
@@ -147,6 +149,28 @@ type DeedReport struct {
 	Drops   uint64           // events lost so far, as far as the consumer can tell while it runs
 	Took    time.Duration    // the deed alone
 	Failure error            // why the deed could not be done or the fence was not seen; nil when all went well
+}
+
+// Measurement says what to measure, and how often.
+type Measurement struct {
+	Paths   []string // by their names in package meter; nil: all
+	Repeats int      // each gives one figure
+	Batches int      // of which a figure is made
+}
+
+// MeasureReport is what system calls cost.
+type MeasureReport struct {
+	Took  time.Duration
+	Paths []PathCost
+}
+
+// PathCost is what one path through the kernel cost.
+type PathCost struct {
+	Path    string
+	Calls   int       // a batch
+	Ticks   []float64 // of the time-stamp counter for one call, by repeat
+	Failure string    // why there are none
+	Lacking bool      // because the kernel has no such call
 }
 
 // EventField is what the consumer said about a known event, beside what really happened.

@@ -24,7 +24,7 @@ func (a *Agent) LoadProbe(_ context.Context, r *wire.LoadProbeRequest) (*wire.Lo
 	if a.probe != nil {
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "the probe is loaded already").Advise("unload it first")
 	}
-	opts := modern.Options{Edition: modern.Edition(r.GetEdition()), RingSize: int(r.GetRing())}
+	opts := modern.Options{Edition: modern.Edition(r.GetEdition()), RingSize: int(r.GetRing()), Stats: r.GetStats()}
 	if r.GetTypes() != "" {
 		var err error
 		if opts.BTF, err = a.uploadedTypes(r.GetTypes()); err != nil {
@@ -39,7 +39,7 @@ func (a *Agent) LoadProbe(_ context.Context, r *wire.LoadProbeRequest) (*wire.Lo
 	a.probe = &probe{driver: driver}
 	reply := &wire.LoadProbeReply{Seconds: time.Since(begun).Seconds()}
 	for _, p := range programs {
-		prog := &wire.Program{Name: p.Name, Loaded: p.Loaded, Log: wire.Text(p.Log[:min(len(p.Log), maxProgramLog)])}
+		prog := &wire.Program{Name: p.Name, Loaded: p.Loaded, Seconds: p.Took.Seconds(), Log: wire.Text(p.Log[:min(len(p.Log), maxProgramLog)])}
 		if p.Err != nil {
 			prog.Failure = wire.FailureFrom(p.Err)
 		}

@@ -1085,6 +1085,7 @@ type LoadProbeRequest struct {
 	Edition       string                 `protobuf:"bytes,1,opt,name=edition,proto3" json:"edition,omitempty"`
 	Types         string                 `protobuf:"bytes,2,opt,name=types,proto3" json:"types,omitempty"`
 	Ring          uint32                 `protobuf:"varint,3,opt,name=ring,proto3" json:"ring,omitempty"`
+	Stats         bool                   `protobuf:"varint,4,opt,name=stats,proto3" json:"stats,omitempty"` // the log of a program that is loaded says what it cost the verifier
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1140,12 +1141,20 @@ func (x *LoadProbeRequest) GetRing() uint32 {
 	return 0
 }
 
+func (x *LoadProbeRequest) GetStats() bool {
+	if x != nil {
+		return x.Stats
+	}
+	return false
+}
+
 type Program struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Loaded        bool                   `protobuf:"varint,2,opt,name=loaded,proto3" json:"loaded,omitempty"`
 	Failure       *Failure               `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
 	Log           string                 `protobuf:"bytes,4,opt,name=log,proto3" json:"log,omitempty"`
+	Seconds       float64                `protobuf:"fixed64,5,opt,name=seconds,proto3" json:"seconds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1206,6 +1215,13 @@ func (x *Program) GetLog() string {
 		return x.Log
 	}
 	return ""
+}
+
+func (x *Program) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
 }
 
 type LoadProbeReply struct {
@@ -2161,6 +2177,194 @@ func (x *RunDeedReply) GetBeyond() uint64 {
 	return 0
 }
 
+type MeasureRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Paths         []string               `protobuf:"bytes,1,rep,name=paths,proto3" json:"paths,omitempty"` // none: all
+	Repeats       int32                  `protobuf:"varint,2,opt,name=repeats,proto3" json:"repeats,omitempty"`
+	Batches       int32                  `protobuf:"varint,3,opt,name=batches,proto3" json:"batches,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MeasureRequest) Reset() {
+	*x = MeasureRequest{}
+	mi := &file_agent_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MeasureRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MeasureRequest) ProtoMessage() {}
+
+func (x *MeasureRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MeasureRequest.ProtoReflect.Descriptor instead.
+func (*MeasureRequest) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *MeasureRequest) GetPaths() []string {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
+func (x *MeasureRequest) GetRepeats() int32 {
+	if x != nil {
+		return x.Repeats
+	}
+	return 0
+}
+
+func (x *MeasureRequest) GetBatches() int32 {
+	if x != nil {
+		return x.Batches
+	}
+	return 0
+}
+
+type MeasureReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Costs         []*PathCost            `protobuf:"bytes,1,rep,name=costs,proto3" json:"costs,omitempty"`
+	Seconds       float64                `protobuf:"fixed64,2,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MeasureReply) Reset() {
+	*x = MeasureReply{}
+	mi := &file_agent_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MeasureReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MeasureReply) ProtoMessage() {}
+
+func (x *MeasureReply) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MeasureReply.ProtoReflect.Descriptor instead.
+func (*MeasureReply) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *MeasureReply) GetCosts() []*PathCost {
+	if x != nil {
+		return x.Costs
+	}
+	return nil
+}
+
+func (x *MeasureReply) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+type PathCost struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Calls         int32                  `protobuf:"varint,2,opt,name=calls,proto3" json:"calls,omitempty"`
+	Ticks         []float64              `protobuf:"fixed64,3,rep,packed,name=ticks,proto3" json:"ticks,omitempty"` // for one call, by repeat
+	Failure       string                 `protobuf:"bytes,4,opt,name=failure,proto3" json:"failure,omitempty"`
+	Lacking       bool                   `protobuf:"varint,5,opt,name=lacking,proto3" json:"lacking,omitempty"` // the kernel has no such call
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PathCost) Reset() {
+	*x = PathCost{}
+	mi := &file_agent_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathCost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathCost) ProtoMessage() {}
+
+func (x *PathCost) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathCost.ProtoReflect.Descriptor instead.
+func (*PathCost) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *PathCost) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *PathCost) GetCalls() int32 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *PathCost) GetTicks() []float64 {
+	if x != nil {
+		return x.Ticks
+	}
+	return nil
+}
+
+func (x *PathCost) GetFailure() string {
+	if x != nil {
+		return x.Failure
+	}
+	return ""
+}
+
+func (x *PathCost) GetLacking() bool {
+	if x != nil {
+		return x.Lacking
+	}
+	return false
+}
+
 var File_agent_proto protoreflect.FileDescriptor
 
 const file_agent_proto_rawDesc = "" +
@@ -2244,16 +2448,18 @@ const file_agent_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"^\n" +
 	"\x11UnloadModuleReply\x12\x18\n" +
 	"\aseconds\x18\x01 \x01(\x01R\aseconds\x12/\n" +
-	"\x05dmesg\x18\x02 \x03(\v2\x19.mews.agent.v1.KernelLineR\x05dmesg\"V\n" +
+	"\x05dmesg\x18\x02 \x03(\v2\x19.mews.agent.v1.KernelLineR\x05dmesg\"l\n" +
 	"\x10LoadProbeRequest\x12\x18\n" +
 	"\aedition\x18\x01 \x01(\tR\aedition\x12\x14\n" +
 	"\x05types\x18\x02 \x01(\tR\x05types\x12\x12\n" +
-	"\x04ring\x18\x03 \x01(\rR\x04ring\"y\n" +
+	"\x04ring\x18\x03 \x01(\rR\x04ring\x12\x14\n" +
+	"\x05stats\x18\x04 \x01(\bR\x05stats\"\x93\x01\n" +
 	"\aProgram\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06loaded\x18\x02 \x01(\bR\x06loaded\x120\n" +
 	"\afailure\x18\x03 \x01(\v2\x16.mews.agent.v1.FailureR\afailure\x12\x10\n" +
-	"\x03log\x18\x04 \x01(\tR\x03log\"^\n" +
+	"\x03log\x18\x04 \x01(\tR\x03log\x12\x18\n" +
+	"\aseconds\x18\x05 \x01(\x01R\aseconds\"^\n" +
 	"\x0eLoadProbeReply\x12\x18\n" +
 	"\aseconds\x18\x01 \x01(\x01R\aseconds\x122\n" +
 	"\bprograms\x18\x02 \x03(\v2\x16.mews.agent.v1.ProgramR\bprograms\"?\n" +
@@ -2326,7 +2532,20 @@ const file_agent_proto_rawDesc = "" +
 	"\x05drops\x18\x04 \x01(\x04R\x05drops\x12\x18\n" +
 	"\aseconds\x18\x05 \x01(\x01R\aseconds\x120\n" +
 	"\afailure\x18\x06 \x01(\v2\x16.mews.agent.v1.FailureR\afailure\x12\x16\n" +
-	"\x06beyond\x18\a \x01(\x04R\x06beyond2\xe1\v\n" +
+	"\x06beyond\x18\a \x01(\x04R\x06beyond\"Z\n" +
+	"\x0eMeasureRequest\x12\x14\n" +
+	"\x05paths\x18\x01 \x03(\tR\x05paths\x12\x18\n" +
+	"\arepeats\x18\x02 \x01(\x05R\arepeats\x12\x18\n" +
+	"\abatches\x18\x03 \x01(\x05R\abatches\"W\n" +
+	"\fMeasureReply\x12-\n" +
+	"\x05costs\x18\x01 \x03(\v2\x17.mews.agent.v1.PathCostR\x05costs\x12\x18\n" +
+	"\aseconds\x18\x02 \x01(\x01R\aseconds\"~\n" +
+	"\bPathCost\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05calls\x18\x02 \x01(\x05R\x05calls\x12\x14\n" +
+	"\x05ticks\x18\x03 \x03(\x01R\x05ticks\x12\x18\n" +
+	"\afailure\x18\x04 \x01(\tR\afailure\x12\x18\n" +
+	"\alacking\x18\x05 \x01(\bR\alacking2\xa8\f\n" +
 	"\x05Agent\x128\n" +
 	"\x05Hello\x12\x14.mews.agent.v1.Empty\x1a\x19.mews.agent.v1.HelloReply\x122\n" +
 	"\x04Ping\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12>\n" +
@@ -2352,7 +2571,8 @@ const file_agent_proto_rawDesc = "" +
 	"\x05Fence\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12D\n" +
 	"\vCheckEvents\x12\x14.mews.agent.v1.Empty\x1a\x1f.mews.agent.v1.CheckEventsReply\x12E\n" +
 	"\aRunDeed\x12\x1d.mews.agent.v1.RunDeedRequest\x1a\x1b.mews.agent.v1.RunDeedReply\x12?\n" +
-	"\x05Shell\x12\x1b.mews.agent.v1.ShellRequest\x1a\x19.mews.agent.v1.ShellReply\x126\n" +
+	"\x05Shell\x12\x1b.mews.agent.v1.ShellRequest\x1a\x19.mews.agent.v1.ShellReply\x12E\n" +
+	"\aMeasure\x12\x1d.mews.agent.v1.MeasureRequest\x1a\x1b.mews.agent.v1.MeasureReply\x126\n" +
 	"\bShutdown\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.EmptyB.Z,github.com/mews-farm/mews/harness/agent/wireb\x06proto3"
 
 var (
@@ -2367,7 +2587,7 @@ func file_agent_proto_rawDescGZIP() []byte {
 	return file_agent_proto_rawDescData
 }
 
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_agent_proto_goTypes = []any{
 	(*ShellRequest)(nil),         // 0: mews.agent.v1.ShellRequest
 	(*ShellReply)(nil),           // 1: mews.agent.v1.ShellReply
@@ -2404,9 +2624,12 @@ var file_agent_proto_goTypes = []any{
 	(*EventField)(nil),           // 32: mews.agent.v1.EventField
 	(*RunDeedRequest)(nil),       // 33: mews.agent.v1.RunDeedRequest
 	(*RunDeedReply)(nil),         // 34: mews.agent.v1.RunDeedReply
-	nil,                          // 35: mews.agent.v1.Match.FieldsEntry
-	nil,                          // 36: mews.agent.v1.StartConsumerRequest.OptionsEntry
-	nil,                          // 37: mews.agent.v1.StopConsumerReply.DropsByEntry
+	(*MeasureRequest)(nil),       // 35: mews.agent.v1.MeasureRequest
+	(*MeasureReply)(nil),         // 36: mews.agent.v1.MeasureReply
+	(*PathCost)(nil),             // 37: mews.agent.v1.PathCost
+	nil,                          // 38: mews.agent.v1.Match.FieldsEntry
+	nil,                          // 39: mews.agent.v1.StartConsumerRequest.OptionsEntry
+	nil,                          // 40: mews.agent.v1.StopConsumerReply.DropsByEntry
 }
 var file_agent_proto_depIdxs = []int32{
 	4,  // 0: mews.agent.v1.Failure.evidence:type_name -> mews.agent.v1.Evidence
@@ -2416,63 +2639,66 @@ var file_agent_proto_depIdxs = []int32{
 	3,  // 4: mews.agent.v1.Program.failure:type_name -> mews.agent.v1.Failure
 	18, // 5: mews.agent.v1.LoadProbeReply.programs:type_name -> mews.agent.v1.Program
 	3,  // 6: mews.agent.v1.LoadLegacyReply.failure:type_name -> mews.agent.v1.Failure
-	35, // 7: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
+	38, // 7: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
 	24, // 8: mews.agent.v1.StartConsumerRequest.watches:type_name -> mews.agent.v1.Watch
-	36, // 9: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
-	37, // 10: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
+	39, // 9: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
+	40, // 10: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
 	3,  // 11: mews.agent.v1.RunCommandReply.failure:type_name -> mews.agent.v1.Failure
 	32, // 12: mews.agent.v1.CheckEventsReply.fields:type_name -> mews.agent.v1.EventField
 	25, // 13: mews.agent.v1.RunDeedReply.matches:type_name -> mews.agent.v1.Match
 	3,  // 14: mews.agent.v1.RunDeedReply.failure:type_name -> mews.agent.v1.Failure
-	2,  // 15: mews.agent.v1.Agent.Hello:input_type -> mews.agent.v1.Empty
-	2,  // 16: mews.agent.v1.Agent.Ping:input_type -> mews.agent.v1.Empty
-	6,  // 17: mews.agent.v1.Agent.SetTime:input_type -> mews.agent.v1.SetTimeRequest
-	7,  // 18: mews.agent.v1.Agent.Dmesg:input_type -> mews.agent.v1.DmesgRequest
-	10, // 19: mews.agent.v1.Agent.Log:input_type -> mews.agent.v1.LogRequest
-	12, // 20: mews.agent.v1.Agent.Upload:input_type -> mews.agent.v1.UploadRequest
-	13, // 21: mews.agent.v1.Agent.LoadModule:input_type -> mews.agent.v1.LoadModuleRequest
-	15, // 22: mews.agent.v1.Agent.UnloadModule:input_type -> mews.agent.v1.UnloadModuleRequest
-	17, // 23: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.LoadProbeRequest
-	2,  // 24: mews.agent.v1.Agent.UnloadProbe:input_type -> mews.agent.v1.Empty
-	20, // 25: mews.agent.v1.Agent.LoadLegacy:input_type -> mews.agent.v1.LoadLegacyRequest
-	2,  // 26: mews.agent.v1.Agent.UnloadLegacy:input_type -> mews.agent.v1.Empty
-	2,  // 27: mews.agent.v1.Agent.LoadTracer:input_type -> mews.agent.v1.Empty
-	2,  // 28: mews.agent.v1.Agent.UnloadTracer:input_type -> mews.agent.v1.Empty
-	26, // 29: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
-	2,  // 30: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
-	29, // 31: mews.agent.v1.Agent.RunCommand:input_type -> mews.agent.v1.RunCommandRequest
-	2,  // 32: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
-	2,  // 33: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
-	33, // 34: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
-	0,  // 35: mews.agent.v1.Agent.Shell:input_type -> mews.agent.v1.ShellRequest
-	2,  // 36: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
-	5,  // 37: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
-	2,  // 38: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
-	2,  // 39: mews.agent.v1.Agent.SetTime:output_type -> mews.agent.v1.Empty
-	8,  // 40: mews.agent.v1.Agent.Dmesg:output_type -> mews.agent.v1.DmesgReply
-	11, // 41: mews.agent.v1.Agent.Log:output_type -> mews.agent.v1.LogReply
-	2,  // 42: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
-	14, // 43: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
-	16, // 44: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
-	19, // 45: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
-	2,  // 46: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
-	21, // 47: mews.agent.v1.Agent.LoadLegacy:output_type -> mews.agent.v1.LoadLegacyReply
-	2,  // 48: mews.agent.v1.Agent.UnloadLegacy:output_type -> mews.agent.v1.Empty
-	22, // 49: mews.agent.v1.Agent.LoadTracer:output_type -> mews.agent.v1.LoadTracerReply
-	23, // 50: mews.agent.v1.Agent.UnloadTracer:output_type -> mews.agent.v1.UnloadTracerReply
-	27, // 51: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
-	28, // 52: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
-	30, // 53: mews.agent.v1.Agent.RunCommand:output_type -> mews.agent.v1.RunCommandReply
-	2,  // 54: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
-	31, // 55: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
-	34, // 56: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
-	1,  // 57: mews.agent.v1.Agent.Shell:output_type -> mews.agent.v1.ShellReply
-	2,  // 58: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
-	37, // [37:59] is the sub-list for method output_type
-	15, // [15:37] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	37, // 15: mews.agent.v1.MeasureReply.costs:type_name -> mews.agent.v1.PathCost
+	2,  // 16: mews.agent.v1.Agent.Hello:input_type -> mews.agent.v1.Empty
+	2,  // 17: mews.agent.v1.Agent.Ping:input_type -> mews.agent.v1.Empty
+	6,  // 18: mews.agent.v1.Agent.SetTime:input_type -> mews.agent.v1.SetTimeRequest
+	7,  // 19: mews.agent.v1.Agent.Dmesg:input_type -> mews.agent.v1.DmesgRequest
+	10, // 20: mews.agent.v1.Agent.Log:input_type -> mews.agent.v1.LogRequest
+	12, // 21: mews.agent.v1.Agent.Upload:input_type -> mews.agent.v1.UploadRequest
+	13, // 22: mews.agent.v1.Agent.LoadModule:input_type -> mews.agent.v1.LoadModuleRequest
+	15, // 23: mews.agent.v1.Agent.UnloadModule:input_type -> mews.agent.v1.UnloadModuleRequest
+	17, // 24: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.LoadProbeRequest
+	2,  // 25: mews.agent.v1.Agent.UnloadProbe:input_type -> mews.agent.v1.Empty
+	20, // 26: mews.agent.v1.Agent.LoadLegacy:input_type -> mews.agent.v1.LoadLegacyRequest
+	2,  // 27: mews.agent.v1.Agent.UnloadLegacy:input_type -> mews.agent.v1.Empty
+	2,  // 28: mews.agent.v1.Agent.LoadTracer:input_type -> mews.agent.v1.Empty
+	2,  // 29: mews.agent.v1.Agent.UnloadTracer:input_type -> mews.agent.v1.Empty
+	26, // 30: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
+	2,  // 31: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
+	29, // 32: mews.agent.v1.Agent.RunCommand:input_type -> mews.agent.v1.RunCommandRequest
+	2,  // 33: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
+	2,  // 34: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
+	33, // 35: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
+	0,  // 36: mews.agent.v1.Agent.Shell:input_type -> mews.agent.v1.ShellRequest
+	35, // 37: mews.agent.v1.Agent.Measure:input_type -> mews.agent.v1.MeasureRequest
+	2,  // 38: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
+	5,  // 39: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
+	2,  // 40: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
+	2,  // 41: mews.agent.v1.Agent.SetTime:output_type -> mews.agent.v1.Empty
+	8,  // 42: mews.agent.v1.Agent.Dmesg:output_type -> mews.agent.v1.DmesgReply
+	11, // 43: mews.agent.v1.Agent.Log:output_type -> mews.agent.v1.LogReply
+	2,  // 44: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
+	14, // 45: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
+	16, // 46: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
+	19, // 47: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
+	2,  // 48: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
+	21, // 49: mews.agent.v1.Agent.LoadLegacy:output_type -> mews.agent.v1.LoadLegacyReply
+	2,  // 50: mews.agent.v1.Agent.UnloadLegacy:output_type -> mews.agent.v1.Empty
+	22, // 51: mews.agent.v1.Agent.LoadTracer:output_type -> mews.agent.v1.LoadTracerReply
+	23, // 52: mews.agent.v1.Agent.UnloadTracer:output_type -> mews.agent.v1.UnloadTracerReply
+	27, // 53: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
+	28, // 54: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
+	30, // 55: mews.agent.v1.Agent.RunCommand:output_type -> mews.agent.v1.RunCommandReply
+	2,  // 56: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
+	31, // 57: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
+	34, // 58: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
+	1,  // 59: mews.agent.v1.Agent.Shell:output_type -> mews.agent.v1.ShellReply
+	36, // 60: mews.agent.v1.Agent.Measure:output_type -> mews.agent.v1.MeasureReply
+	2,  // 61: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
+	39, // [39:62] is the sub-list for method output_type
+	16, // [16:39] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_agent_proto_init() }
@@ -2486,7 +2712,7 @@ func file_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

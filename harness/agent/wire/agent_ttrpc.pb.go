@@ -29,6 +29,7 @@ type AgentService interface {
 	CheckEvents(context.Context, *Empty) (*CheckEventsReply, error)
 	RunDeed(context.Context, *RunDeedRequest) (*RunDeedReply, error)
 	Shell(context.Context, *ShellRequest) (*ShellReply, error)
+	Measure(context.Context, *MeasureRequest) (*MeasureReply, error)
 	Shutdown(context.Context, *Empty) (*Empty, error)
 }
 
@@ -181,6 +182,13 @@ func RegisterAgentService(srv *ttrpc.Server, svc AgentService) {
 					return nil, err
 				}
 				return svc.Shell(ctx, &req)
+			},
+			"Measure": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req MeasureRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Measure(ctx, &req)
 			},
 			"Shutdown": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
 				var req Empty
@@ -366,6 +374,14 @@ func (c *agentClient) RunDeed(ctx context.Context, req *RunDeedRequest) (*RunDee
 func (c *agentClient) Shell(ctx context.Context, req *ShellRequest) (*ShellReply, error) {
 	var resp ShellReply
 	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "Shell", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *agentClient) Measure(ctx context.Context, req *MeasureRequest) (*MeasureReply, error) {
+	var resp MeasureReply
+	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "Measure", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package meter
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// ticker is the kernel's periodic interrupt: it costs some ten thousand instructions and sets off what waits for it (RCU's
+// callbacks, timers), so that a batch is to begin right after one and to be over before the next.
+type ticker struct {
+	last   int64 // CLOCK_MONOTONIC of one of them, in ns
+	period int64 // ns; 0: none was seen
+}
+
+const (
+	gap     = 2500        // ns that an interrupt takes at least and a look at the clock never: it is 400 instructions
+	wanted  = 8           // interrupts to find the period from
+	jitter  = 15_000      // ns by which one may come late
+	longest = 100_000_000 // ns to look for them
+	settled = 100_000     // ns after an interrupt in which what it set off is over
+	pause   = 3_000_000   // ns that a consumer has at least to take what a batch gave it
+)
+
+func now() int64 {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		return 0
+	}
+	return t.Nano()
+}
+
+// findTicks watches for gaps in time.
+func findTicks() ticker {
+	var seen []int64
+	begun := now()
+	for before := begun; len(seen) < wanted && before-begun < longest; {
+		at := now()
+		if at-before > gap {
+			seen = append(seen, at)
+		}
+		before = at
+	}
+	return periodOf(seen)
+}
+
+// periodOf finds what is periodic in the times of interrupts, some of which are of other timers.
+func periodOf(seen []int64) ticker {
+	best, most := ticker{}, 2
+	for i, a := range seen {
+		for _, b := range seen[:i] {
+			t := ticker{last: a, period: a - b}
+			n := 0
+			for _, c := range seen {
+				if off := ((c-a)%t.period + t.period + jitter) % t.period; off <= 2*jitter {
+					n++
+				}
+			}
+			// Of periods that explain as many, the longest: half of one explains what it does.
+			if n > most || n == most && best.period > 0 && t.period > best.period {
+				best, most = t, n
+			}
+		}
+	}
+	return best
+}
+
+// after is when the next batch may begin: some time after t, and right after an interrupt.
+func (t ticker) after(at int64) int64 {
+	at += pause
+	if t.period == 0 {
+		return at
+	}
+	periods := (at - t.last + t.period - 1) / t.period
+	return t.last + periods*t.period + settled
+}
+
+// sleep lets everybody else run until the next batch may begin.
+func (t ticker) sleep() error {
+	until := unix.NsecToTimespec(t.after(now()))
+	for {
+		if err := unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &until, nil); err != unix.EINTR {
+			return err
+		}
+	}
+}

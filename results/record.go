@@ -171,15 +171,6 @@ type FieldWarning struct {
 	Got      string `json:"got"`
 }
 
-// Perf is one measurement: a metric of a system call with the driver loaded and without.
-type Perf struct {
-	Metric   string  `json:"metric"`
-	Syscall  string  `json:"syscall,omitempty"`
-	Driver   float64 `json:"driver"`
-	Baseline float64 `json:"baseline"`
-	Class    string  `json:"class"`
-}
-
 // EndStage makes the record of a stage that returned err. A stage that did not pass stops the cell; a runner
 // that goes on nevertheless clears Stops.
 func EndStage(name string, started, ended time.Time, err error) Stage {

@@ -136,7 +136,7 @@ func (d *Dir) EndScenario(cell string, s results.Scenario) error {
 // AddPerf records measurements of a cell for good.
 func (d *Dir) AddPerf(cell string, p ...results.Perf) error {
 	return d.update(cell, Event{Kind: KindPerf, Cell: cell, Perf: p}, func(c *results.Cell) {
-		c.Perf = append(c.Perf, p...)
+		c.Perf = results.MergePerf(c.Perf, p...)
 	})
 }
 

@@ -128,8 +128,9 @@ func (p path) cost(plan Plan, t ticker, dir string) Cost {
 const warmBatches = 8
 
 func (p path) ticks(plan Plan, t ticker, call func() unix.Errno) ([]float64, error) {
+	w := window{ticker: t, churns: p.churns}
 	for range warmBatches {
-		if _, err := p.batch(t, call); err != nil {
+		if _, err := p.batch(&w, call); err != nil {
 			return nil, err
 		}
 	}
@@ -137,7 +138,7 @@ func (p path) ticks(plan Plan, t ticker, call func() unix.Errno) ([]float64, err
 	batches := make([]float64, plan.Batches)
 	for range plan.Repeats {
 		for i := range batches {
-			took, err := p.batch(t, call)
+			took, err := p.batch(&w, call)
 			if err != nil {
 				return nil, err
 			}
@@ -162,8 +163,8 @@ func typical(batches []float64) float64 {
 }
 
 // batch makes the calls of one batch, and says how long they took together.
-func (p path) batch(t ticker, call func() unix.Errno) (uint64, error) {
-	if err := t.sleep(); err != nil {
+func (p path) batch(w *window, call func() unix.Errno) (uint64, error) {
+	if err := w.enter(); err != nil {
 		return 0, err
 	}
 	begun := ticks()
@@ -172,5 +173,7 @@ func (p path) batch(t ticker, call func() unix.Errno) (uint64, error) {
 			return 0, fmt.Errorf("%s: %w", p.name, errno)
 		}
 	}
-	return ticks() - begun, nil
+	took := ticks() - begun
+	w.took = int64(took)
+	return took, nil
 }

@@ -40,13 +40,29 @@ func TestPeriodOf(t *testing.T) {
 func TestAfter(t *testing.T) {
 	k := ticker{last: 100e6, period: 4e6}
 	for _, at := range []int64{100e6, 101e6, 103999999, 250e6} {
-		got := k.after(at)
+		got := k.after(at, pause)
 		if since := (got - k.last) % k.period; since != settled || got < at+pause || got > at+pause+k.period+settled {
 			t.Errorf("after %d: %d, %d after an interrupt", at, got, since)
 		}
 	}
-	if got := (ticker{}).after(7); got != 7+pause {
+	if got := (ticker{}).after(7, pause); got != 7+pause {
 		t.Errorf("without a period: %d", got)
+	}
+}
+
+func TestLeft(t *testing.T) {
+	k := ticker{last: 100e6, period: 4e6}
+	for at, want := range map[int64]int64{
+		100e6:           -settled,
+		100e6 + settled: 4e6 - settled,
+		103e6:           1e6,
+		104e6 - 1:       1,
+		104e6:           -settled,
+		98e6:            2e6,
+	} {
+		if got := k.left(at); got != want {
+			t.Errorf("at %d: %d, want %d", at, got, want)
+		}
 	}
 }
 
@@ -106,7 +122,7 @@ func TestCostSaysWhatIsLacking(t *testing.T) {
 		errno   unix.Errno
 		lacking bool
 	}{{unix.ENOSYS, true}, {unix.EPERM, false}} {
-		p := path{"broken", 1, func(string) (func() unix.Errno, func(), error) {
+		p := path{"broken", 1, false, func(string) (func() unix.Errno, func(), error) {
 			return func() unix.Errno { return c.errno }, nil, nil
 		}}
 		got := p.cost(Plan{Repeats: 1, Batches: 1}, ticker{}, t.TempDir())
@@ -114,7 +130,7 @@ func TestCostSaysWhatIsLacking(t *testing.T) {
 			t.Errorf("%v: %+v", c.errno, got)
 		}
 	}
-	p := path{"unprepared", 1, func(string) (func() unix.Errno, func(), error) { return nil, nil, errors.New("no") }}
+	p := path{"unprepared", 1, false, func(string) (func() unix.Errno, func(), error) { return nil, nil, errors.New("no") }}
 	if got := p.cost(Plan{Repeats: 1, Batches: 1}, ticker{}, t.TempDir()); got.Failure != "no" {
 		t.Errorf("%+v", got)
 	}

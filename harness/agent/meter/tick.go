@@ -19,7 +19,8 @@ const (
 	jitter  = 15_000      // ns by which one may come late
 	longest = 100_000_000 // ns to look for them
 	settled = 100_000     // ns after an interrupt in which what it set off is over
-	pause   = 3_000_000   // ns that a consumer has at least to take what a batch gave it
+	pause   = 3_000_000   // ns that a consumer has at least to take what batches gave it
+	rest    = 8_000_000   // ns in which the kernel frees what it put off: some grace periods of RCU
 )
 
 func now() int64 {
@@ -66,7 +67,7 @@ func periodOf(seen []int64) ticker {
 }
 
 // after is when the next batch may begin: some time after t, and right after an interrupt.
-func (t ticker) after(at int64) int64 {
+func (t ticker) after(at, pause int64) int64 {
 	at += pause
 	if t.period == 0 {
 		return at
@@ -76,11 +77,53 @@ func (t ticker) after(at int64) int64 {
 }
 
 // sleep lets everybody else run until the next batch may begin.
-func (t ticker) sleep() error {
-	until := unix.NsecToTimespec(t.after(now()))
+func (t ticker) sleep(pause int64) error {
+	until := unix.NsecToTimespec(t.after(now(), pause))
 	for {
 		if err := unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &until, nil); err != unix.EINTR {
 			return err
 		}
 	}
+}
+
+// left is how long it is at a time until the next interrupt; negative while the last one may not be over.
+func (t ticker) left(at int64) int64 {
+	phase := ((at-t.last)%t.period + t.period) % t.period
+	if phase < settled {
+		return phase - settled
+	}
+	return t.period - phase
+}
+
+// window lets batches run one after the other where no interrupt comes between.
+type window struct {
+	ticker
+	churns bool  // see path
+	batch  int   // of those that run without a pause
+	took   int64 // the batch before
+}
+
+// inWindow is how many batches run before the consumer has its pause. More would be quicker, and a consumer would fall behind.
+const inWindow = 3
+
+// enter returns when there is room for a batch. A host that is busy wakes its guest late, at any time between two
+// interrupts: then it may take another.
+func (w *window) enter() error {
+	most, long := inWindow, int64(pause)
+	if w.churns {
+		most, long = 1, rest
+	}
+	if w.batch == 0 || w.batch >= most {
+		if err := w.sleep(long); err != nil {
+			return err
+		}
+		w.batch = 0
+	}
+	w.batch++
+	if w.period == 0 || w.took+w.took/4+settled > w.period-settled {
+		return nil // it will be longer than any room there is
+	}
+	for w.left(now()) < w.took+w.took/4+settled {
+	}
+	return nil
 }

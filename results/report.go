@@ -26,6 +26,7 @@ type reportData struct {
 	Matrix  matrix
 	States  []reportCount
 	Agree   []Agreement
+	Plots   []plot
 }
 
 type reportCount struct {
@@ -39,6 +40,8 @@ func RenderReport(w io.Writer, r Run) error {
 	r = r.Settled()
 	t, err := template.New("report").Funcs(template.FuncMap{
 		"letter":      Letter,
+		"figure":      perfFigure,
+		"spread":      func(p Perf) string { return fmt.Sprintf("%.3f %%", 100*p.Spread()) },
 		"upper":       upper,
 		"seconds":     func(s float64) string { return fmt.Sprintf("%.1f", s) },
 		"next":        next,
@@ -54,6 +57,9 @@ func RenderReport(w io.Writer, r Run) error {
 	code := ExitCode(r)
 	d := reportData{Run: r, Verdict: Verdict(r), Head: headline(code), Span: span(r), Matrix: matrixOf(r), Agree: Agreements(r)}
 	d.Class = map[int]string{ExitExpected: "pass", ExitFellShort: "fail", ExitLacking: "error"}[code]
+	for _, o := range overheads(r) {
+		d.Plots = append(d.Plots, plotOf(o))
+	}
 	for _, st := range shownStates() {
 		d.States = append(d.States, reportCount{st, r.Summary.Count(st)})
 	}
@@ -105,4 +111,15 @@ func notReached(c Cell) []string {
 		}
 	}
 	return out
+}
+
+// perfFigure is a measured figure in the precision that it has.
+func perfFigure(p Perf, v float64) string {
+	switch {
+	case p.Metric == MetricLoadSeconds:
+		return fmt.Sprintf("%.3f", v)
+	case p.Class == ClassInsn:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%g", v)
 }

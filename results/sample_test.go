@@ -47,7 +47,12 @@ func sampleRun() Run {
 	good := sampleCell("5.10.0-46-cloud-amd64", "falco-kmod")
 	good.Stages[0].Note = "gcc 10.2.1, falco.ko 1.1 MB"
 	good.Logs = []string{"agent.log", "build.log", "console.log"}
-	good.Perf = []Perf{{Metric: "guest_insns_per_syscall", Syscall: "openat", Driver: 123.4, Baseline: 100.2, Class: "insn"}}
+	good.Perf = []Perf{
+		{Metric: "guest_insns_per_syscall", Syscall: "openat", Driver: 123.4, Baseline: 100.2, Class: "insn"}, // as an earlier mews wrote it
+		MeasuredInsns("getppid", SettingConsumer, []float64{820, 820.1, 820.2}, []float64{387, 387, 387}),
+		MeasuredInsns(hostile, SettingConsumer, []float64{17200}, []float64{10270}),
+		{Metric: MetricVerifierInsns, Program: hostile, Driver: 4321, Limit: LimitVerifierInsns, Class: ClassVerifier},
+	}
 
 	compile := sampleCell("6.12.48+deb13-cloud-amd64", "falco-kmod")
 	compile.Logs = []string{"build.log"}

@@ -41,6 +41,7 @@ func RenderTable(w io.Writer, r Run, colour bool) error {
 		fmt.Fprintf(b, "%s\n", legend)
 	}
 	tableAgreements(b, r, colour)
+	tableOverheads(b, r)
 	tableProblems(b, r, colour)
 	for _, t := range r.Warnings {
 		fmt.Fprintf(b, "\nwarning: %s\n", Line(t))
@@ -71,6 +72,27 @@ func writeRows(b *bufio.Writer, rows [][]string, states []cause.State, colour bo
 				b.WriteString(s + pad + "  ")
 			}
 		}
+	}
+}
+
+// writeColumns is writeRows of rows without a state: the first column is text, the others are figures.
+func writeColumns(b *bufio.Writer, rows [][]string) {
+	width := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, s := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(s))
+		}
+	}
+	for _, row := range rows {
+		for i, s := range row {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(s))
+			if i == 0 {
+				b.WriteString(s + pad)
+			} else {
+				b.WriteString("  " + pad + s)
+			}
+		}
+		b.WriteString("\n")
 	}
 }
 

@@ -5,7 +5,7 @@
 // Two rules, both of which can be wrong only as often as they say:
 //
 //   - Repeats. What a driver adds to a path has changed if the repeats of the two runs do not overlap, and their medians
-//     differ by more than [Floor] of the path. If nothing had changed, of 2n repeats in a random order the n of one run
+//     differ by more than twice what the repeats lie apart, and by more than [Floor] of the path. If nothing had changed, of 2n repeats in a random order the n of one run
 //     would all come first once in C(2n, n) times: with eight repeats once in 12,870 comparisons. The floor is for what
 //     repeats within one boot cannot show, the difference between two boots.
 //   - History. Of a series of runs, the last change must also be above the third quartile of the earlier ones plus three
@@ -173,7 +173,7 @@ func (c *Change) judge(before, now results.Perf, history []float64) {
 	switch c.Class {
 	case results.ClassInsn:
 		c.repeats = min(before.Repeats, now.Repeats)
-		c.Threshold = Floor
+		c.Threshold = max(Floor, 2*before.Spread(), 2*now.Spread())
 		if limit, ok := outlier(history); ok && limit > c.Threshold {
 			c.Threshold, c.Why = limit, "beyond what its history varies by"
 		}

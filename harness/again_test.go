@@ -59,6 +59,7 @@ func (n *notes) Stage(s results.Stage) error {
 	return nil
 }
 func (n *notes) Scenario(results.Scenario) error                { return nil }
+func (n *notes) Perf(...results.Perf) error                     { return nil }
 func (n *notes) Alerts(string, string, []scenarios.Alert) error { return nil }
 
 func (n *notes) boots() []results.Stage {

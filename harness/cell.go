@@ -32,7 +32,11 @@ func (c *Cell) Stages() []string {
 	case c.Driver.Until.V == matrix.UntilBuild:
 		return []string{results.StageResolve, results.StageBuild, results.StageInspect}
 	}
-	all := []string{results.StageResolve, results.StageBuild, results.StageInspect, results.StageBoot, results.StageLoad}
+	all := []string{results.StageResolve, results.StageBuild, results.StageInspect, results.StageBoot}
+	if c.Measured {
+		return append(all, results.StagePerf)
+	}
+	all = append(all, results.StageLoad)
 	if c.Driver.Until.V != matrix.UntilLoad {
 		all = append(all, results.StageEvents, results.StageScenarios)
 	}
@@ -69,6 +73,7 @@ type Recorder interface {
 	Start(stage string) error
 	Stage(results.Stage) error // replaces an earlier one of that name, which stays among the cell's attempts
 	Scenario(results.Scenario) error
+	Perf(...results.Perf) error // replaces earlier measurements of the same
 	Alerts(scenario, side string, alerts []scenarios.Alert) error
 	Dir() string // for logs
 }
@@ -84,6 +89,7 @@ type cellRun struct {
 	noFork  bool // everything in one boot
 	nest    *nest
 	berths  *berths
+	before  *results.Cell // what measurements are compared with; nil: nothing
 	rec     Recorder
 	view    live.View
 	keep    Visit
@@ -91,12 +97,13 @@ type cellRun struct {
 	files     *kernels.Files
 	disks     []machine.Disk
 	built     *Built
-	spec      machine.Spec  // of its guests
-	second    bool          // this is the cross-check of a kernel's death
-	first     results.Stage // what it is compared with
-	last      results.Stage // the stage that ended last
-	inOneBoot string        // why, if forking was tried and failed
-	sortie                  // what is known of the flight under way
+	programs  []agent.Program // of the probe that is loaded
+	spec      machine.Spec    // of its guests
+	second    bool            // this is the cross-check of a kernel's death
+	first     results.Stage   // what it is compared with
+	last      results.Stage   // the stage that ended last
+	inOneBoot string          // why, if forking was tried and failed
+	sortie                    // what is known of the flight under way
 }
 
 // sortie is what guests of one flight leave for those that come after them.
@@ -155,7 +162,7 @@ func (c *cellRun) run(ctx context.Context) error {
 	} else {
 		err = c.prepare(ctx)
 	}
-	if err == nil && c.Lane() == LaneBoot {
+	if err == nil && c.Boots() {
 		err = c.fly(ctx)
 		if u := (unforked{}); errors.As(err, &u) {
 			c.giveUpForks(u)
@@ -188,7 +195,7 @@ func (c *cellRun) prepare(ctx context.Context) error {
 		if c.files, err = c.parts.Kernel(ctx, c.Resolved); err != nil {
 			return "", err
 		}
-		if c.Lane() == LaneBoot {
+		if c.Boots() {
 			c.disks, err = c.parts.Disks(ctx, c.Cell)
 		}
 		return fmt.Sprintf("%s %s of %s", c.Resolved.Image[0].Name, c.Resolved.PackageVersion, c.Resolved.Suite), err
@@ -234,6 +241,9 @@ func (c *cellRun) fly(ctx context.Context) error {
 	}()
 	call := func(limit time.Duration, f func(context.Context) error) error { return c.through(ctx, g)(limit, f) }
 
+	if c.Measured {
+		return c.stage(ctx, results.StagePerf, func() (string, error) { return c.perf(call, g) })
+	}
 	if err := c.stage(ctx, results.StageLoad, func() (note string, err error) {
 		err = call(c.startLimit(), func(ctx context.Context) error { note, err = c.load(ctx, g); return err })
 		c.loaded = g.driver
@@ -326,7 +336,7 @@ func (c *cellRun) load(ctx context.Context, g *guest) (string, error) {
 }
 
 func (c *cellRun) loadProbe(ctx context.Context, g *guest) (string, error) {
-	probe := agent.Probe{Edition: c.Driver.Source.Builtin.V}
+	probe := agent.Probe{Edition: c.Driver.Source.Builtin.V, Stats: c.Measured}
 	file := c.override()
 	btf, err := types(file)
 	if err != nil {
@@ -340,6 +350,7 @@ func (c *cellRun) loadProbe(ctx context.Context, g *guest) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	c.programs = r.Programs
 	note, err := loaded(r)
 	if file != "" {
 		note = strings.TrimPrefix(note+"; relocated against "+filepath.Base(file)+", not the kernel's own types", "; ")

@@ -45,6 +45,7 @@ type memory struct {
 	dir       string
 	stages    map[string][]results.Stage
 	scenarios map[string]results.Scenario
+	perf      []results.Perf
 	started   func(stage string)
 }
 
@@ -65,6 +66,10 @@ func (m *memory) Scenario(s results.Scenario) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.scenarios[s.Name] = s
+	return nil
+}
+func (m *memory) Perf(p ...results.Perf) error {
+	m.perf = results.MergePerf(m.perf, p...)
 	return nil
 }
 func (m *memory) Alerts(string, string, []scenarios.Alert) error { return nil }

@@ -31,7 +31,7 @@ func (u unforked) Unwrap() error { return u.error }
 func (c *cellRun) forker() (machine.Forker, string) {
 	f, able := c.starter.(machine.Forker)
 	switch {
-	case c.noFork || !able:
+	case c.noFork || c.Measured || !able:
 		return nil, ""
 	case c.second:
 		return nil, "to see whether it comes again"
@@ -56,7 +56,7 @@ func (c *cellRun) launch(ctx context.Context) (*guest, string, error) {
 		return nil, "", err
 	}
 	c.spec = machine.Spec{
-		Name: c.ID, Kernel: c.files.Image, Initrd: initrd, MemoryMiB: c.memory, Disks: c.disks, Dir: c.rec.Dir(), Vmcore: c.vmcore,
+		Name: c.ID, Kernel: c.files.Image, Initrd: initrd, MemoryMiB: c.memory, Disks: c.disks, Dir: c.rec.Dir(), Vmcore: c.vmcore, Counted: c.Measured,
 	}
 	if f, _ := c.forker(); f != nil {
 		g, note, err := c.takeUp(ctx, f)

@@ -9,6 +9,7 @@ const (
 	LaneStatic = "static" // nothing is run: a log is read
 	LaneBuild  = "build"  // the driver is built
 	LaneBoot   = "boot"   // the kernel is booted
+	LanePerf   = "perf"   // it is booted where instructions are counted
 )
 
 // Lane is how the cell comes to its verdict.
@@ -18,6 +19,14 @@ func (c *Cell) Lane() string {
 		return LaneStatic
 	case c.Driver.Until.V == matrix.UntilBuild:
 		return LaneBuild
+	case c.Measured:
+		return LanePerf
 	}
 	return LaneBoot
+}
+
+// Boots says that the cell needs a guest.
+func (c *Cell) Boots() bool {
+	lane := c.Lane()
+	return lane == LaneBoot || lane == LanePerf
 }

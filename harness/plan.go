@@ -50,6 +50,7 @@ type Cell struct {
 	Expect    *results.Expect       // what the profile foresees; nil: a pass
 	Allow     []splat.Allowance     // complaints of the kernel that are excused
 	Log       *matrix.Log           // of a build elsewhere, which is all that there is of this cell; else nil
+	Measured  bool                  // the cost of the driver is measured, and no scenario done
 }
 
 // Label is how people name the cell.
@@ -63,6 +64,9 @@ func (c *Cell) Label() (kernel, driver string) {
 	}
 	return k.Distro + ":" + k.Release, c.Driver.Name
 }
+
+// Measure makes the cell one of the perf lane.
+func (c *Cell) Measure() { c.Measured, c.Scenarios, c.Unable = true, nil, nil }
 
 // Plan is the cells of a run, in the order of the matrix.
 type Plan struct {

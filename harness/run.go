@@ -12,6 +12,7 @@ import (
 
 	"github.com/mews-farm/mews/harness/live"
 	"github.com/mews-farm/mews/harness/machine"
+	"github.com/mews-farm/mews/results"
 )
 
 // Runner takes the cells of a plan to their verdicts.
@@ -21,8 +22,10 @@ type Runner struct {
 	Patience  Patience
 	MemoryMiB int  // a guest
 	Vmcore    bool // keep the memory of a guest whose kernel died
-	Jobs      int  // cells at once
-	NoFork    bool // everything of a cell in one boot, as a cross-check of what clones say
+	// Before finds what an earlier run recorded of a cell; nil, or nil for a cell: there is nothing to compare with.
+	Before func(cellID string) *results.Cell
+	Jobs   int  // cells at once
+	NoFork bool // everything of a cell in one boot, as a cross-check of what clones say
 	// Shelf keeps booted kernels for later runs; nil: each run boots.
 	Shelf    Shelf
 	Recorder func(cellID string) Recorder
@@ -71,6 +74,9 @@ func (r *Runner) cell(ctx context.Context, c *Cell) error {
 		noFork: r.NoFork, nest: r.nest, berths: r.berths,
 		rec:  r.Recorder(c.ID),
 		view: r.View, keep: r.Keep,
+	}
+	if r.Before != nil {
+		run.before = r.Before(c.ID)
 	}
 	return run.run(ctx)
 }

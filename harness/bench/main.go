@@ -75,6 +75,7 @@ var origins = []origin{
 	{"build", coldBuild},
 	{"unchanged", unchanged},
 	{"neighbours", neighbours},
+	{"perf", func(ctx context.Context, _ int) ([]figure, error) { return perfLane(ctx, unchangedRuns, dearerRuns) }},
 	{"catalog", func(ctx context.Context, rounds int) ([]figure, error) {
 		return goBench(ctx, "./kernels/catalog", "^BenchmarkList100000$", figure{Name: "list 100,000 kernels", Unit: "s", Goal: 1, Reference: "limit", ReferenceValue: 1}, rounds)
 	}},

@@ -100,6 +100,6 @@ Exit codes: 0 all as expected; 1 the thing under test fell short; 2 bad usage or
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newRun(s), newPlan(s), newBuild(s), newScenarios(s), newShell(s), newResults(s), newKernels(s), newDoctor(s))
+	root.AddCommand(newRun(s), newPlan(s), newPerf(s), newBuild(s), newScenarios(s), newShell(s), newResults(s), newKernels(s), newDoctor(s))
 	return root
 }

@@ -27,6 +27,8 @@ func (r recorder) Start(stage string) error          { return r.dir.Start(r.cell
 func (r recorder) Stage(s results.Stage) error       { return r.dir.EndStage(r.cell, s) }
 func (r recorder) Scenario(s results.Scenario) error { return r.dir.EndScenario(r.cell, s) }
 
+func (r recorder) Perf(p ...results.Perf) error { return r.dir.AddPerf(r.cell, p...) }
+
 // alertLine is one line of alerts.jsonl.
 type alertLine struct {
 	Time     time.Time         `json:"time"`

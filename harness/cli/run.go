@@ -58,7 +58,7 @@ Where a guest cannot be saved or taken up, the cell flies in one boot and says s
 			if out != "" && resume != "" {
 				return errors.New("--out and --resume both name the run directory: give one")
 			}
-			return run(c.Context(), s, f, runOptions{out, resume, jobs, memory, vmcore, noFork || keep, keep})
+			return run(c.Context(), s, f, runOptions{out: out, resume: resume, jobs: jobs, memory: memory, vmcore: vmcore, noFork: noFork || keep, keep: keep})
 		},
 	}
 	f.add(c)
@@ -78,6 +78,8 @@ type runOptions struct {
 	vmcore       bool
 	noFork       bool
 	keep         bool
+	measured     bool         // the perf lane
+	before       *results.Run // what it is compared with; nil: nothing
 }
 
 func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
@@ -107,6 +109,11 @@ func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
 		view.Abort()
 		return fmt.Errorf("--keep leaves one guest, and this run has %d cells: narrow it by --kernel and --driver", len(plan.Cells))
 	}
+	if o.measured {
+		for _, c := range plan.Cells {
+			c.Measure()
+		}
+	}
 	acc, err := accelerator(ctx, e.shop, plan)
 	if err != nil {
 		view.Abort()
@@ -132,6 +139,7 @@ func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
 		MemoryMiB: o.memory, Vmcore: o.vmcore, Jobs: o.jobs, NoFork: o.noFork, Shelf: e.shop.Archive,
 		Recorder: func(cell string) harness.Recorder { return recorder{dir, cell} },
 		View:     view,
+		Before:   beforeOf(o.before),
 	}
 	if o.keep {
 		runner.Keep = func(ctx context.Context, c *agent.Client) error { return visit(ctx, s, c) }
@@ -180,7 +188,7 @@ func runDir(o runOptions, plan *harness.Plan, run results.Run) (*rundir.Dir, []*
 // accelerator probes with the first kernel that can be had. Where none can, nothing will boot either.
 func accelerator(ctx context.Context, shop *parts.Workshop, p *harness.Plan) (qemu.Accel, error) {
 	for _, c := range p.Cells {
-		if c.Err != nil || c.Lane() != harness.LaneBoot {
+		if c.Err != nil || !c.Boots() {
 			continue
 		}
 		files, err := shop.Kernel(ctx, c.Resolved)

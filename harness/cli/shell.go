@@ -99,6 +99,7 @@ type unrecorded string
 func (unrecorded) Start(string) error                             { return nil }
 func (unrecorded) Stage(results.Stage) error                      { return nil }
 func (unrecorded) Scenario(results.Scenario) error                { return nil }
+func (unrecorded) Perf(...results.Perf) error                     { return nil }
 func (unrecorded) Alerts(string, string, []scenarios.Alert) error { return nil }
 func (d unrecorded) Dir() string                                  { return filepath.Clean(string(d)) }
 

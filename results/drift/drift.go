@@ -26,7 +26,7 @@ import (
 
 const (
 	// Floor is the smallest change that is held against a driver, as a part of the path with the driver.
-	Floor = 0.003
+	Floor = 0.005
 	// Growth is by how much the verifier's work may grow.
 	Growth = 0.10
 	// Headroom is the part of a limit of the verifier above which the next kernel may refuse the program.

@@ -90,7 +90,7 @@ func newPerfCompare(s Streams) *cobra.Command {
 		Use:   "compare BEFORE... AFTER",
 		Short: "Say what became dearer from one run to the next",
 		Long: `compare holds the last run's costs against those of the run before it, kernel by kernel, driver by driver and path
-by path. Runs before those are history: with six or more in all, a change must also stand out from how the costs
+by path. Runs before those are history: with seven or more in all, a change must also stand out from how the costs
 varied before. It exits 1 if a cost grew, and 3 if one that was measured is not measured any more.`,
 		Example: `  mews perf compare out/before out/after
   mews perf compare out/night-*/ -o json`,

@@ -95,12 +95,25 @@ func (c *cellRun) measureConsumer(call call, g *guest) (agent.MeasureReport, err
 	}); err != nil {
 		return agent.MeasureReport{}, err
 	}
+	// A driver that does not see what is measured costs less, and is no better for it.
+	if err := call(deedLimit, func(ctx context.Context) error {
+		r, err := g.c.CheckEvents(ctx)
+		if err == nil {
+			err = r.Err()
+		}
+		return err
+	}); err != nil {
+		return agent.MeasureReport{}, err
+	}
 	r, err := c.measure(call, g)
 	if err != nil {
 		return r, err
 	}
 	return r, call(c.startLimit(), func(ctx context.Context) error {
 		stats, err := g.c.StopConsumer(ctx)
+		if err == nil && stats.Events == 0 {
+			err = cause.Failf(cause.NoEvents, cause.FaultDriver, "the consumer had not one event while the paths were measured")
+		}
 		if err == nil && stats.Drops > 0 {
 			err = cause.Errorf(cause.EventDrops, cause.FaultHarness, "%d events were lost while the paths were measured: what was measured is not the cost of them all", stats.Drops).
 				Advise("the consumer does not catch up between batches")
@@ -179,6 +192,10 @@ func lacking(r agent.MeasureReport) string {
 func (c *cellRun) regressed(list []results.Perf) error {
 	if c.before == nil {
 		return nil
+	}
+	if len(c.before.Perf) == 0 {
+		return cause.Errorf(cause.NotRecorded, cause.FaultHarness, "the baseline has no figures of this cell: there is nothing to compare with").
+			Advise("give a baseline that measured this driver on this kernel, or none")
 	}
 	now := *c.before
 	now.Perf = list

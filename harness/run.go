@@ -22,7 +22,7 @@ type Runner struct {
 	Patience  Patience
 	MemoryMiB int  // a guest
 	Vmcore    bool // keep the memory of a guest whose kernel died
-	// Before finds what an earlier run recorded of a cell; nil, or nil for a cell: there is nothing to compare with.
+	// Before finds what an earlier run recorded of a cell; nil: there is nothing to compare with. A cell without figures is an error.
 	Before func(cellID string) *results.Cell
 	Jobs   int  // cells at once
 	NoFork bool // everything of a cell in one boot, as a cross-check of what clones say

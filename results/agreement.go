@@ -26,7 +26,7 @@ var askedSometimes = []string{"proc.is_exe_upper_layer", FieldContext}
 type Disagreement struct {
 	Scenario string `json:"scenario"`
 	With     string `json:"with"` // id of the other cell
-	// Foreseen says that the other cell was expected to fail, and did as expected: nobody is blamed here for differing from
+	// Foreseen says that the other cell was expected to fail, and did as expected in this scenario: nobody is blamed here for differing from
 	// a driver that is known to be bad.
 	Foreseen bool `json:"foreseen,omitempty"`
 	cause.Finding
@@ -203,14 +203,14 @@ func disagreement(a Cell, mine Scenario, b Cell, theirs Scenario) Disagreement {
 		fmt.Sprintf("%s saw %s otherwise than %s: %s", a.Driver.Name, mine.Name, b.Driver.Name, strings.Join(differ, ", ")),
 		alertLine(a, mine), alertLine(b, theirs),
 	}
-	return Disagreement{Scenario: mine.Name, With: b.ID, Foreseen: b.foreseenBad(), Finding: cause.Finding{
+	return Disagreement{Scenario: mine.Name, With: b.ID, Foreseen: b.foreseenBad(theirs), Finding: cause.Finding{
 		State: cause.Fail, Cause: cause.VariantDisagreement, Fault: cause.FaultDriver, Evidence: cause.Text(lines...)}}
 }
 
-// foreseenBad says whether the cell, by itself, failed as the matrix foresaw.
-func (c Cell) foreseenBad() bool {
+// foreseenBad says whether the cell, by itself, failed in this scenario as the matrix foresaw.
+func (c Cell) foreseenBad(s Scenario) bool {
 	c.Disagreements = nil
-	return c.Expect != nil && c.Expect.State == cause.Fail && c.Expect.Met(c.worst())
+	return c.Expect != nil && c.Expect.State == cause.Fail && c.Expect.Met(c.worst()) && c.Expect.Met(s.Finding)
 }
 
 func alertLine(c Cell, s Scenario) string {

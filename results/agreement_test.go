@@ -131,6 +131,43 @@ func TestForeseenDisagreement(t *testing.T) {
 	}
 }
 
+// One fault that was foreseen excuses no other of the same driver, neither in its exit code nor to its neighbours.
+func TestForeseenExcusesNothingElse(t *testing.T) {
+	for name, tc := range map[string]struct {
+		second cause.Finding
+		fired  int
+		exit   int
+		blamed bool
+	}{
+		"nothing else":   {cause.Finding{State: cause.Pass}, 1, ExitExpected, false},
+		"also silent":    {finding(cause.Fail, cause.RuleSilent, cause.FaultDriver, "the other rule"), 0, ExitFellShort, true},
+		"also unproven":  {finding(cause.Error, cause.EventDrops, cause.FaultHarness, "lost"), 0, ExitLacking, false},
+		"also not there": {NotRecorded(cause.Text("not recorded")...), 0, ExitLacking, false},
+	} {
+		r := twoDrivers()
+		for i := range r.Cells {
+			other := r.Cells[i].Scenarios[0]
+			other.Name, other.Fields = "other", maps.Clone(other.Fields)
+			r.Cells[i].Scenarios = append(r.Cells[i].Scenarios, other)
+		}
+		bad := &r.Cells[1]
+		bad.Expect = &Expect{State: cause.Fail, Cause: cause.RuleSilent, Evidence: "foreseen"}
+		bad.Scenarios[0].Fired, bad.Scenarios[0].Fields = 0, nil
+		bad.Scenarios[0].Finding = finding(cause.Fail, cause.RuleSilent, cause.FaultDriver, "foreseen")
+		bad.Scenarios[1].Finding = tc.second
+		if bad.Scenarios[1].Fired = tc.fired; tc.fired == 0 {
+			bad.Scenarios[1].Fields = nil
+		}
+		r = r.Settled()
+		if got := ExitCode(r); got != tc.exit {
+			t.Errorf("%s: exit %d, want %d", name, got, tc.exit)
+		}
+		if got := r.Cells[0].State == cause.Fail; got != tc.blamed {
+			t.Errorf("%s: the good driver is blamed: %v", name, got)
+		}
+	}
+}
+
 func TestAgreementIsShown(t *testing.T) {
 	r := twoDrivers()
 	r.Cells[1].Scenarios[0].Fields["proc.exepath"] = "/usr/bin/ls"

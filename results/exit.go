@@ -46,6 +46,17 @@ func (e Expect) Met(f cause.Finding) bool {
 	return e.Evidence == "" || slices.ContainsFunc(f.Evidence, func(l cause.Evidence) bool { return strings.Contains(l.String(), e.Evidence) })
 }
 
+// met says whether the worst of the cell is what was expected of it.
+func (c Cell) met() bool { return c.Expect != nil && c.Expect.Met(c.Finding) }
+
+// besides says whether something in the cell is in one of the states and is not what was expected: one fault that was
+// foreseen excuses no other.
+func (c Cell) besides(states ...cause.State) bool {
+	odd := func(f cause.Finding) bool { return slices.Contains(states, f.State) && !c.Expect.Met(f) }
+	return slices.ContainsFunc(c.Scenarios, func(s Scenario) bool { return odd(s.Finding) }) ||
+		slices.ContainsFunc(c.Stages, func(s Stage) bool { return odd(s.Finding) })
+}
+
 // FellShort says whether the settled cell is a fail that was not expected, or a verdict that was not the
 // expected one.
 func (c Cell) FellShort() bool {
@@ -53,7 +64,7 @@ func (c Cell) FellShort() bool {
 	case cause.Pass, cause.Unsupported:
 		return c.Expect != nil && !c.Expect.Met(c.Finding)
 	case cause.Fail:
-		return c.Expect == nil || !c.Expect.Met(c.Finding)
+		return !c.met() || c.besides(cause.Fail)
 	case cause.Error:
 		// The same cause by other evidence is a verdict, and not the one that was foreseen.
 		return c.Expect != nil && c.Expect.State == cause.Error && c.Cause == c.Expect.Cause && !c.Expect.Met(c.Finding)
@@ -67,7 +78,7 @@ func ExitCode(r Run) int {
 	code := ExitLacking
 	cells := r.Settled().Cells
 	for _, c := range cells {
-		if c.State == cause.Pass || c.Expect != nil && c.Expect.Met(c.Finding) {
+		if c.State == cause.Pass || c.met() {
 			code = ExitExpected
 		}
 	}
@@ -75,7 +86,7 @@ func ExitCode(r Run) int {
 		if c.FellShort() {
 			return ExitFellShort
 		}
-		if c.State == cause.Missing || c.State == cause.Error && (c.Expect == nil || !c.Expect.Met(c.Finding)) {
+		if c.State == cause.Missing || c.State == cause.Error && !c.met() || c.met() && c.besides(cause.Error, cause.Missing) {
 			code = ExitLacking
 		}
 	}

@@ -68,7 +68,7 @@ func measuredRun(dir string) (results.Run, error) {
 	return r, fmt.Errorf("%s holds no measurements: it is not a run of `mews perf`", dir)
 }
 
-// beforeOf finds a cell of an earlier run.
+// beforeOf finds a cell of an earlier run. One that it lacks is a cell without figures: nothing to compare with is no pass.
 func beforeOf(r *results.Run) func(string) *results.Cell {
 	if r == nil {
 		return nil
@@ -79,7 +79,7 @@ func beforeOf(r *results.Run) func(string) *results.Cell {
 				return &r.Cells[i]
 			}
 		}
-		return nil
+		return &results.Cell{ID: id}
 	}
 }
 

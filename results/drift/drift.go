@@ -31,6 +31,8 @@ const (
 	Growth = 0.10
 	// Headroom is the part of a limit of the verifier above which the next kernel may refuse the program.
 	Headroom = 0.9
+	// TooWide is the smallest threshold that is too large for a verdict: below it a driver might get worse unseen.
+	TooWide = 0.05
 	// minHistory is how many earlier changes the rule of history needs.
 	minHistory = 5
 )
@@ -40,11 +42,12 @@ type Verdict string
 
 // The verdicts.
 const (
-	Same   Verdict = "same"
-	Worse  Verdict = "worse"
-	Better Verdict = "better"
-	New    Verdict = "new"  // not measured before
-	Gone   Verdict = "gone" // measured before, and not now: what is not measured is not proven to be well
+	Same    Verdict = "same"
+	Worse   Verdict = "worse"
+	Better  Verdict = "better"
+	New     Verdict = "new"     // not measured before
+	Gone    Verdict = "gone"    // measured before, and not now: what is not measured is not proven to be well
+	Unclear Verdict = "unclear" // its repeats lie too far apart to tell
 )
 
 // Change is what became of one cost of one driver on one kernel.
@@ -179,6 +182,10 @@ func (c *Change) judge(before, now results.Perf, history []float64) {
 		}
 		if math.Abs(c.Change) > c.Threshold && apart(before, now) {
 			c.Verdict = direction(c.Change)
+			return
+		}
+		if wide := 2 * max(before.Spread(), now.Spread()); wide > TooWide {
+			c.Verdict, c.Why = Unclear, fmt.Sprintf("repeats lie %.1f %% apart", 50*wide)
 			return
 		}
 	case results.ClassVerifier:

@@ -80,6 +80,17 @@ func TestNewAndGone(t *testing.T) {
 	}
 }
 
+// A third more may hide where repeats lie that far apart: neither a pass nor held against anybody.
+func TestUnclear(t *testing.T) {
+	got := Cell(cellWith(insn("clone", 60000, 26000, 0.4)), cellWith(insn("clone", 60000, 20000, 0.01)))
+	if len(got) != 1 || got[0].Verdict != Unclear || ExitCode(got) != results.ExitLacking {
+		t.Errorf("%+v, exit %d", got, ExitCode(got))
+	}
+	if f := cause.Of(Err(got)); f.State != cause.Error || f.Fault != cause.FaultHarness {
+		t.Errorf("%+v", f)
+	}
+}
+
 func TestErrNamesWhatGrew(t *testing.T) {
 	old := []results.Perf{insn("openat", 10000, 7000, 0), insn("execve", 190000, 20000, 0)}
 	now := []results.Perf{insn("openat", 10000, 7100, 0), insn("execve", 190000, 30000, 0)}

@@ -7,7 +7,7 @@ import (
 )
 
 // Err is the finding of the changes of one cell: nil if none is a regression. What was measured before and is not measured
-// now is an error, as nobody can say that it did not get worse.
+// now, or not well enough, is an error, as nobody can say that it did not get worse.
 func Err(changes []Change) error {
 	var worse, gone []cause.Evidence
 	for _, c := range Worst(changes) {
@@ -16,6 +16,8 @@ func Err(changes []Change) error {
 			worse = append(worse, cause.Evidence{Text: c.String()})
 		case c.Verdict == Gone:
 			gone = append(gone, cause.Evidence{Text: c.Name() + " was measured before, and is not any more"})
+		case c.Verdict == Unclear:
+			gone = append(gone, cause.Evidence{Text: c.Name() + ": " + c.Why})
 		}
 	}
 	switch {

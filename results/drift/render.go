@@ -57,6 +57,9 @@ func Render(w io.Writer, changes []Change, all bool) error {
 	if n := count[Gone]; n > 0 {
 		fmt.Fprintf(b, ", %d not measured any more", n)
 	}
+	if n := count[Unclear]; n > 0 {
+		fmt.Fprintf(b, ", %d unclear", n)
+	}
 	fmt.Fprintln(b)
 	if p, n := FalseAlarm(changes); n > 0 {
 		fmt.Fprintf(b, "had nothing changed, the chance of any false alarm among the %d counted in instructions would be %.2g at most\n", n, p)
@@ -88,7 +91,7 @@ func ExitCode(changes []Change) int {
 		switch {
 		case c.Gates():
 			return results.ExitFellShort
-		case c.Verdict == Gone:
+		case c.Verdict == Gone || c.Verdict == Unclear:
 			code = results.ExitLacking
 		}
 	}

@@ -282,20 +282,27 @@ func (c *cellRun) fly(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := c.stage(ctx, results.StageScenarios, func() (note string, err error) {
+	err = c.stage(ctx, results.StageScenarios, func() (note string, err error) {
 		if c.branches() {
 			note, g, err = c.inClones(ctx, g)
 			return note, err
 		}
 		return c.scenarios(call, g)
-	}); err != nil && (c.keep == nil || g.gone()) {
+	})
+	if err != nil && (g.gone() || ctx.Err() != nil || errors.As(err, &broken{}) || errors.As(err, &unforked{})) {
 		return err
-	} else if c.keep != nil {
-		if kept := c.keep(ctx, g.c); err != nil || kept != nil {
+	}
+	if c.keep != nil {
+		if kept := c.keep(ctx, g.c); kept != nil {
 			return errors.Join(err, kept)
 		}
 	}
-	return c.unloading(ctx, call, g)
+	// However the scenarios came out: a complaint of the kernel is a finding of its own.
+	left := c.unloading(ctx, call, g)
+	if err == nil || suspicious(left) {
+		return left
+	}
+	return errors.Join(err, left)
 }
 
 // unloading is the last stage.

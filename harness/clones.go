@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/machine"
 	"github.com/mews-farm/mews/results/cause"
 	"github.com/mews-farm/mews/scenarios"
@@ -26,6 +27,26 @@ const clonesDir = "clones"
 // one say nothing of another. The guest that it returns goes on from where g was, with the consumer stopped.
 func (c *cellRun) inClones(ctx context.Context, g *guest) (string, *guest, error) {
 	var sum tally
+	note, g, err := c.eachInAClone(ctx, g, &sum)
+	if err != nil && g.gone() {
+		err = c.proven(err, sum)
+	}
+	return note, g, err
+}
+
+// proven is what stands when a guest was lost: what clones have shown already is not taken back by another flight.
+func (c *cellRun) proven(err error, sum tally) error {
+	switch {
+	case errors.As(err, &broken{}) || cause.Of(err).Cause == cause.Cancelled || suspicious(err):
+	case c.splat != nil:
+		return c.splat
+	case sum.worst != nil && cause.Of(sum.worst).State == cause.Fail:
+		return sum.worst
+	}
+	return err
+}
+
+func (c *cellRun) eachInAClone(ctx context.Context, g *guest, sum *tally) (string, *guest, error) {
 	unable, err := c.recordUnable()
 	if err != nil {
 		return "", g, err
@@ -44,7 +65,7 @@ func (c *cellRun) inClones(ctx context.Context, g *guest) (string, *guest, error
 		if err != nil {
 			return "", g, err
 		}
-		if err := c.fan(ctx, ready, logged, batch, &sum); err != nil {
+		if err := c.fan(ctx, ready, logged, batch, sum); err != nil {
 			ready.Close()
 			return "", g, err
 		}
@@ -63,7 +84,7 @@ func (c *cellRun) inClones(ctx context.Context, g *guest) (string, *guest, error
 		}
 		sum.share(len(batch), before)
 	}
-	note, err := c.summary(sum, unable)
+	note, err := c.summary(*sum, unable)
 	return note + "; each in a clone" + c.berths.note(), g, err
 }
 
@@ -82,13 +103,13 @@ func (c *cellRun) pause(ctx context.Context, g *guest) (s *machine.Snapshot, log
 		return nil, 0, err
 	}
 	g.keepLogs(c.patient)
-	s, err = g.save(ctx, c.patient)
+	s, err = g.save(ctx, c.patient, c.Allow)
 	c.said = append(c.said, g.m.Console().Splats()...)
 	return s, logged, err
 }
 
-// fan does the scenarios of a batch. When a guest is lost, those that are under way are done to their end, and no others begun;
-// the error is that of the first in their order.
+// fan does the scenarios of a batch. When a guest is lost, those that are under way are done to their end and recorded, and no
+// others begun; the error is that of the first in their order, but one that is no verdict gives way to one that is.
 func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint64, batch []scenarios.Scenario, sum *tally) error {
 	ended := make([]*outcome, len(batch))
 	var mu sync.Mutex
@@ -107,8 +128,10 @@ func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint6
 		ended[i] = o
 		lost = lost || o.err != nil
 		// They are recorded in their order, whichever was quicker.
-		for ; settled < len(batch) && ended[settled] != nil && failed == nil; settled++ {
-			failed = c.settle(batch[settled], ended[settled], sum)
+		for ; settled < len(batch) && ended[settled] != nil; settled++ {
+			if err := c.settle(batch[settled], ended[settled], sum); err != nil && (failed == nil || errors.As(failed, &unforked{})) {
+				failed = err
+			}
 		}
 	}
 	var wg sync.WaitGroup
@@ -166,6 +189,7 @@ func (c *cellRun) inClone(ctx context.Context, ready *machine.Snapshot, logged u
 	}
 	defer g.stop()
 	call := c.through(ctx, g)
+	var lines []agent.KernelLine
 	o.err = func() (err error) {
 		if o.seen, err = c.observe(call, g, s); err != nil {
 			return err
@@ -177,25 +201,27 @@ func (c *cellRun) inClone(ctx context.Context, ready *machine.Snapshot, logged u
 			return err
 		}
 		return call(callLimit, func(ctx context.Context) error {
-			lines, _, err := g.kernelLogFrom(ctx, logged)
-			if err != nil {
-				return err
+			if lines, _, err = g.kernelLogFrom(ctx, logged); err == nil {
+				o.excused, o.splat = complaints(lines, g.m.Console().Splats(), c.Allow, time.Now())
 			}
-			o.excused, o.splat = complaints(lines, g.m.Console().Splats(), c.Allow, time.Now())
-			return nil
+			return err
 		})
 	}()
 	o.seen.Drops += o.total.Drops
 	o.verdict = scenarios.Judge(s, o.seen)
-	if o.err == nil && o.splat == nil && o.verdict.State == cause.Pass {
-		g.stop()
-		if fi, err := os.Stat(g.m.Console().Path()); err == nil && fi.Size() == 0 {
-			os.RemoveAll(dir)
-			os.Remove(filepath.Dir(dir)) // if it was the last
-		}
+	if o.err != nil || o.splat != nil || o.verdict.State != cause.Pass {
+		g.keepLogs(c.patient)
+	}
+	g.stop()
+	if o.err == nil { // what the kernel said after it was last asked counts too
+		o.excused, o.splat = complaints(lines, g.m.Console().Splats(), c.Allow, time.Now())
+		o.err = g.attribute(g.m.Err())
+	}
+	if fi, err := os.Stat(g.m.Console().Path()); o.err == nil && o.splat == nil && o.verdict.State == cause.Pass && err == nil && fi.Size() == 0 {
+		os.RemoveAll(dir)
+		os.Remove(filepath.Dir(dir)) // if it was the last
 		return o
 	}
-	g.keepLogs(c.patient)
 	o.err, o.splat = within(o.err, sub, s), within(o.splat, sub, s)
 	return o
 }

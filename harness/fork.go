@@ -16,6 +16,7 @@ import (
 	"github.com/mews-farm/mews/harness/machine"
 	"github.com/mews-farm/mews/harness/machine/snapshot"
 	"github.com/mews-farm/mews/harness/matrix"
+	"github.com/mews-farm/mews/internal/splat"
 	"github.com/mews-farm/mews/results/cause"
 	"github.com/mews-farm/mews/scenarios"
 )
@@ -133,7 +134,11 @@ func (c *cellRun) bootToSave(ctx context.Context) (*booted, error) {
 		return nil, err
 	}
 	b := booted{label: snapshot.Label{Taken: time.Now(), Boot: g.c.Hello().Boot}}
-	if b.Snapshot, err = g.save(ctx, c.patient); err != nil {
+	if _, bad := complaints(nil, g.m.Console().Splats(), c.Allow, time.Now()); bad != nil {
+		g.stop()
+		return nil, unforked{fmt.Errorf("a kernel that complained while it booted is not kept: %w", bad)}
+	}
+	if b.Snapshot, err = g.save(ctx, c.patient, nil); err != nil {
 		return nil, err
 	}
 	if b.console, err = os.ReadFile(g.m.Console().Path()); err != nil {
@@ -143,8 +148,8 @@ func (c *cellRun) bootToSave(ctx context.Context) (*booted, error) {
 	return &b, nil
 }
 
-// resume takes a snapshot up in a guest of its own, whose logs go to dir; saved: it will be saved in its turn. Whatever goes
-// wrong before its agent has answered is held against the snapshot.
+// resume takes a snapshot up in a guest of its own, whose logs go to dir; saved: it will be saved in its turn. What goes
+// wrong before its agent has answered is held against the snapshot, unless the kernel died of it with a driver inside.
 func (c *cellRun) resume(ctx context.Context, s *machine.Snapshot, dir string, saved bool) (*guest, error) {
 	spec := c.spec
 	spec.From, spec.Saved, spec.Dir = s, saved, dir
@@ -161,6 +166,9 @@ func (c *cellRun) resume(ctx context.Context, s *machine.Snapshot, dir string, s
 	}
 	if err != nil {
 		g.stop()
+		if died := g.died(c.Allow); died != nil && ctx.Err() == nil {
+			return nil, died
+		}
 		return nil, notRestored(ctx, errors.Join(err, m.Err()))
 	}
 	return g, nil
@@ -174,7 +182,7 @@ func notRestored(ctx context.Context, err error) error {
 }
 
 // save stops the guest where it is. It is gone after that, whatever came of it.
-func (g *guest) save(ctx context.Context, p Patience) (*machine.Snapshot, error) {
+func (g *guest) save(ctx context.Context, p Patience, allow []splat.Allowance) (*machine.Snapshot, error) {
 	defer g.stop()
 	sctx, cancel := context.WithTimeout(ctx, p.of(callLimit))
 	defer cancel()
@@ -188,6 +196,10 @@ func (g *guest) save(ctx context.Context, p Patience) (*machine.Snapshot, error)
 	}
 	if ctx.Err() != nil {
 		return nil, cancelled(ctx)
+	}
+	g.stop()
+	if died := g.died(allow); died != nil {
+		return nil, died
 	}
 	return nil, unforked{fmt.Errorf("a guest could not be saved: %w", err)}
 }

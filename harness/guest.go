@@ -14,6 +14,7 @@ import (
 
 	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/machine"
+	"github.com/mews-farm/mews/internal/splat"
 	"github.com/mews-farm/mews/results/cause"
 )
 
@@ -123,6 +124,20 @@ func (g *guest) gone() bool {
 	default:
 		return false
 	}
+}
+
+// died is how the kernel of a guest that is gone died, with a driver in it: by a panic, or with a complaint that nothing
+// excuses. It is nil where no driver was loaded: what a kernel does by itself says nothing of one.
+func (g *guest) died(allow []splat.Allowance) error {
+	if g.driver == "" {
+		return nil
+	}
+	err := g.m.Err()
+	if f := cause.Of(err); err != nil && (f.Cause == cause.BootPanic || f.Cause == cause.KernelPanic) {
+		return g.attribute(err)
+	}
+	_, err = complaints(nil, g.m.Console().Splats(), allow, time.Now())
+	return err
 }
 
 // attribute holds a kernel's death against the driver if the driver is in the stack trace.

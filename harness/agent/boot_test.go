@@ -240,8 +240,8 @@ var _ = Describe("an agent in a guest", Label("boot", "net"), Ordered, func() {
 		quiet := do(agent.OnHost, id, `[{"open":{"syscall":"openat2","path":"/etc/hostname","flags":["O_RDONLY"]}}]`)
 		Expect(quiet.Matches).To(BeEmpty())
 
-		// A bundle that could not be unmounted would still be there.
-		bundle := `[{"open":{"syscall":"openat","path":"/run/mews/bundle-` + id + `","flags":["O_RDONLY"]}}]`
+		// A bundle that could not be unmounted would still be there. By its own name no deed may touch it.
+		bundle := `[{"open":{"syscall":"openat","path":"/proc/1/root/run/mews/bundle-` + id + `","flags":["O_RDONLY"]}}]`
 		left, err := c.RunDeed(ctx, agent.Deed{ID: id, Context: agent.OnHost, Request: json.RawMessage(`{"id":"` + id + `","context":"host","steps":` + bundle + `}`)})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(string(left.Result)).To(ContainSubstring("no such file or directory"))

@@ -176,18 +176,22 @@ func (c *qmpClient) save(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer remove()
+	sctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	copied := make(chan error, 1)
 	go func() {
 		conn, err := l.Accept()
 		if err == nil {
 			defer conn.Close()
+			defer context.AfterFunc(sctx, func() { conn.Close() })()
 			_, err = io.Copy(w, conn)
 		}
 		copied <- err
 	}()
 	err = c.move(ctx, "migrate", "unix:"+l.Addr().String())
-	if err != nil {
+	if err != nil { // a QEMU that stands still would neither connect nor close
 		l.Close()
+		cancel()
 	}
 	return errors.Join(err, <-copied)
 }

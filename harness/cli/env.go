@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,6 +38,10 @@ func open(f selectFlags, agent string, warn func(string)) (*env, error) {
 		own, err := scenarios.Dir(f.own)
 		if err != nil {
 			return nil, err
+		}
+		// Without a twin, or with one that is not harmless alone, what passes proves nothing.
+		if err := errors.Join(own.Lint()...); err != nil {
+			return nil, fmt.Errorf("--scenarios-dir %s holds what is no test yet (`mews scenarios lint %[1]s` says the same):\n%w", f.own, err)
 		}
 		if err := cat.Add(own); err != nil {
 			return nil, err

@@ -3,6 +3,9 @@
 package results
 
 import (
+	"encoding/json"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -71,5 +74,37 @@ func TestRenderEventGenerator(t *testing.T) {
 `
 	if b.String() != want {
 		t.Errorf("got\n%s", b.String())
+	}
+}
+
+// What was declared and never done is reported, with no match, under its own suite: whether Settled put a missing record in
+// its place, or a guest was lost and nobody wrote one.
+func TestRenderEventGeneratorOfALostGuest(t *testing.T) {
+	declared := Declared{Stages: []string{StageBoot, StageScenarios}, Scenarios: []string{"own", "s-t-1", "s-t-2"}, Tests: []DeclaredTest{
+		{Scenario: "s-t-1", Suite: "s.yaml", Test: "t", Case: map[string]string{"a": "1"}}, {Scenario: "s-t-2", Suite: "s.yaml", Test: "t", Case: map[string]string{"a": "2"}}}}
+	lost := Stage{Name: StageBoot, Finding: cause.Finding{State: cause.Error, Cause: cause.AgentLost, Fault: cause.FaultInfra}, Stops: true}
+	want := `{"suite":"mews","cell":"c","testReports":[{"test":"own","successfulMatches":0}]}
+{"suite":"s.yaml","cell":"c","testReports":[{"test":"t","originatingTestCase":{"a":"1"},"successfulMatches":0},{"test":"t","originatingTestCase":{"a":"2"},"successfulMatches":0}]}
+`
+	for name, stages := range map[string][]Stage{"lost in boot": {lost}, "killed meanwhile": nil} {
+		run := Run{Cells: []Cell{{ID: "c", Declared: declared, Stages: stages}}}.Settled()
+		var b, flat strings.Builder
+		if err := RenderEventGenerator(&b, run); err != nil {
+			t.Fatal(err)
+		}
+		for d := json.NewDecoder(strings.NewReader(b.String())); ; {
+			var doc suiteReport
+			if err := d.Decode(&doc); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if err := json.NewEncoder(&flat).Encode(doc); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if flat.String() != want {
+			t.Errorf("%s: got\n%s", name, flat.String())
+		}
 	}
 }

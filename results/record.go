@@ -85,8 +85,18 @@ type Cell struct {
 type Declared struct {
 	Stages    []string `json:"stages"`
 	Scenarios []string `json:"scenarios"`
+	// Tests are those of the scenarios that are tests of event-generator's.
+	Tests []DeclaredTest `json:"tests,omitempty"`
 	// Unsupported is what is known before anything starts.
 	Unsupported []Unsupported `json:"unsupported,omitempty"`
+}
+
+// DeclaredTest says which test of event-generator's a scenario is.
+type DeclaredTest struct {
+	Scenario string            `json:"scenario"`
+	Suite    string            `json:"suite"` // the file's name
+	Test     string            `json:"test"`
+	Case     map[string]string `json:"case,omitempty"`
 }
 
 // Unsupported is a scenario that a cell cannot judge, or the whole of a cell that cannot be judged, and why.
@@ -126,7 +136,9 @@ type Driver struct {
 	Name     string `json:"name"`
 	Variant  string `json:"variant"`
 	Version  string `json:"version"`
-	Consumer string `json:"consumer"`
+	Consumer string `json:"consumer"` // its name in the matrix
+	// ConsumerKind is native, sysdig, falco or command; empty: the record is older than this field, or nothing reads the driver.
+	ConsumerKind string `json:"consumer_kind,omitempty"`
 }
 
 // Stage is the outcome of one step of a cell.

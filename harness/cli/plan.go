@@ -136,7 +136,7 @@ func declare(p *harness.Plan) []results.Cell {
 		r := results.Cell{
 			ID:       c.ID,
 			Kernel:   results.Kernel{Distro: c.Kernel.Distro.V, Release: c.Kernel.Name},
-			Driver:   results.Driver{Name: c.Driver.Name, Variant: c.Driver.Variant.V, Version: c.Version, Consumer: c.Driver.Consumer.V},
+			Driver:   results.Driver{Name: c.Driver.Name, Variant: c.Driver.Variant.V, Version: c.Version, Consumer: c.Driver.Consumer.V, ConsumerKind: c.Consumer.Kind.V},
 			Lane:     c.Lane(),
 			Declared: results.Declared{Stages: c.Stages()},
 			Expect:   c.Expect,
@@ -146,6 +146,9 @@ func declare(p *harness.Plan) []results.Cell {
 		}
 		for _, s := range c.Scenarios {
 			r.Declared.Scenarios = append(r.Declared.Scenarios, s.Name)
+			if f := s.Foreign; f != nil {
+				r.Declared.Tests = append(r.Declared.Tests, results.DeclaredTest{Scenario: s.Name, Suite: f.File, Test: f.Test.Name, Case: f.Test.Case})
+			}
 			if e := c.Unable[s.Name]; e != nil {
 				r.Declared.Unsupported = append(r.Declared.Unsupported, results.Unsupported{Scenario: s.Name, Cause: e.Cause, Reason: e.Error()})
 			}

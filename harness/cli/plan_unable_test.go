@@ -5,14 +5,17 @@ package cli
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/mews-farm/mews/harness"
 	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/kernels"
+	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/cause"
 	"github.com/mews-farm/mews/scenarios"
+	"github.com/mews-farm/mews/scenarios/suite"
 )
 
 // A scenario that the consumer has no means for is marked in its cell, and the reason is told once for all cells.
@@ -51,5 +54,18 @@ func TestPlanSaysWhatAConsumerLacks(t *testing.T) {
 	}
 	if !strings.HasSuffix(out.String(), "2 cells\n") || errs.Len() > 0 {
 		t.Errorf("it ends with %q, and says %q", out.String(), errs.String())
+	}
+}
+
+// The record says what a cell's consumer is, and which scenarios are tests of a suite, before any of them is done.
+func TestDeclareSaysWhatReadsAndWhatIsASuites(t *testing.T) {
+	c := &harness.Cell{Driver: matrix.Driver{Name: "d", Consumer: matrix.Str{V: "house-blend"}}, Consumer: matrix.Consumer{Kind: matrix.Str{V: matrix.Native}},
+		Scenarios: []scenarios.Scenario{{Name: "read"}, {Name: "s-t-1", Foreign: &scenarios.Foreign{File: "s.yaml", Test: suite.Test{Name: "t", Case: map[string]string{"a": "b"}}}}}}
+	got := declare(&harness.Plan{Cells: []*harness.Cell{c}})[0]
+	if got.Driver.Consumer != "house-blend" || got.Driver.ConsumerKind != "native" {
+		t.Errorf("driver %+v", got.Driver)
+	}
+	if want := []results.DeclaredTest{{Scenario: "s-t-1", Suite: "s.yaml", Test: "t", Case: map[string]string{"a": "b"}}}; !reflect.DeepEqual(got.Declared.Tests, want) {
+		t.Errorf("tests %+v", got.Declared.Tests)
 	}
 }

@@ -51,9 +51,10 @@ that an attack is real is proven there alone.`,
 	}
 }
 
-// foreign reports whether a cell's rules are evaluated by libsinsp, and its attacks so proven by an engine not ours.
+// foreign reports whether a cell's rules are evaluated by libsinsp, and its attacks so proven by an engine not ours. The
+// consumer's name says nothing: a matrix may call anything by any name.
 func foreign(c results.Cell) bool {
-	return !slices.Contains([]string{"", matrix.Native}, c.Driver.Consumer)
+	return slices.Contains([]string{matrix.Sysdig, matrix.Falco}, c.Driver.ConsumerKind)
 }
 
 // unproven names the scenarios that fired in no foreign cell.

@@ -32,7 +32,7 @@ func TestScenariosAreDocumented(t *testing.T) {
 func TestScenarioTable(t *testing.T) {
 	sc := scenarios.Scenario{Name: "a", Rule: "R", Expect: scenarios.Expect{Fields: map[string]string{"fd.name": "/x", "evt.type": "open"}}}
 	cell := func(consumer string, f cause.Finding, fired int) results.Cell {
-		return results.Cell{Kernel: results.Kernel{Release: "6.1"}, Driver: results.Driver{Name: "d-" + consumer, Consumer: consumer},
+		return results.Cell{Kernel: results.Kernel{Release: "6.1"}, Driver: results.Driver{Name: "d-" + consumer, Consumer: "of-" + consumer, ConsumerKind: consumer},
 			Scenarios: []results.Scenario{{Name: "a", Finding: f, Fired: fired, DeedID: "abc", Fields: map[string]string{"fd.name": "/x-abc|`", "evt.type": consumer}}}}
 	}
 	pass, silent := cause.Finding{State: cause.Pass}, cause.Finding{State: cause.Fail, Cause: cause.RuleSilent}
@@ -45,6 +45,8 @@ func TestScenarioTable(t *testing.T) {
 	}{
 		{"both", []results.Cell{cell("sysdig", pass, 1), cell("native", pass, 2)}, "| a | R | 1/0 | 2/0 | `evt.type=sysdig`<br>`fd.name=/x-${id}\\|'` |", true},
 		{"ours alone", []results.Cell{cell("sysdig", unable, 0), cell("native", pass, 1)}, "| a | R | unsupported RULE_UNSUPPORTED | 1/0 | `evt.type=native`<br>`fd.name=/x-${id}\\|'` |", false},
+		{"a program's that knows no rules", []results.Cell{cell("command", pass, 1)}, "| a | R | 1/0 | `evt.type=command`<br>`fd.name=/x-${id}\\|'` |", false},
+		{"whose kind nobody recorded", []results.Cell{cell("", pass, 1)}, "| a | R | 1/0 | `evt.type=`<br>`fd.name=/x-${id}\\|'` |", false},
 		{"silent", []results.Cell{cell("sysdig", silent, 0)}, "| a | R | **RULE_SILENT** 0/0 |  |", false},
 		{"not there", []results.Cell{{}}, "| a | R | not run |  |", false},
 	} {

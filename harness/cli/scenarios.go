@@ -31,7 +31,7 @@ func newScenarios(s Streams) *cobra.Command {
 			RunE:    func(*cobra.Command, []string) error { return listScenarios(s) },
 		},
 		&cobra.Command{
-			Use: "show NAME", Short: "Show an attack, its twin and its rule", Args: cobra.ExactArgs(1),
+			Use: "show NAME", Short: "Show an attack whole: its container, its steps, its twin, what it expects, its rule", Args: cobra.ExactArgs(1),
 			Example: "  mews scenarios show openat2-read-sensitive",
 			RunE:    func(_ *cobra.Command, args []string) error { return showScenario(s, args[0]) },
 		},
@@ -103,23 +103,7 @@ func showScenario(s Streams, name string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.Out, "%s (%s)\n\n%s\n\nwhy:    %s\nowner:  %s\nmitre:  %s\nrule:   %s (%s)\n", sc.Name, sc.Context, strings.TrimSpace(sc.Description),
-		strings.TrimSpace(sc.Why), sc.Owner, strings.Join(sc.MITRE, ", "), rule.Name, rule.Priority)
-	for _, side := range []struct {
-		name  string
-		steps []scenarios.Step
-	}{{"attack", sc.Attack}, {"twin", sc.Twin}} {
-		fmt.Fprintf(s.Out, "\n%s:\n", side.name)
-		for _, st := range side.steps {
-			a, err := st.Action()
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(s.Out, "  %-5s %+v\n", a.Kind(), a)
-		}
-	}
-	_, err = fmt.Fprintf(s.Out, "\ncondition, lists and macros expanded:\n  %s\n", rule.Expr)
-	return err
+	return printScenario(s.Out, sc, rule)
 }
 
 // lintScenarios checks the scenarios of dirs, or without any those that mews has.

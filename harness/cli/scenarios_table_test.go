@@ -3,7 +3,11 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -61,5 +65,54 @@ func TestScenarioTable(t *testing.T) {
 		if err := unproven(run, []scenarios.Scenario{sc}); (err == nil) != c.proven {
 			t.Errorf("%s: %v", c.name, err)
 		}
+	}
+}
+
+// The table of the guide is that of a whole run, or none: of a part of it, nobody could tell what was not tried.
+func TestScriptWritesTheTableOfAWholeRunAlone(t *testing.T) {
+	script, err := os.ReadFile("../../scripts/scenarios")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const before, written = "x\n<!-- scenarios -->\nold\n<!-- /scenarios -->\ny\n", "x\n<!-- scenarios -->\n| new |\n<!-- /scenarios -->\ny\n"
+	for _, c := range []struct {
+		name        string
+		flags       []string
+		run, proven int
+		summary     string // of the run's record
+		want        string
+		exit        int
+	}{
+		{"good", nil, 0, 0, `"error": 0,"missing": 0`, written, 0},
+		{"by flags that narrow nothing", []string{"--offline", "--jobs", "2", "--memory=800"}, 0, 0, `"error": 0,"missing": 0`, written, 0},
+		{"fell short", nil, 1, 0, `"error": 0,"missing": 0`, written, 1},
+		{"one is not proven", nil, 0, 1, `"error": 0,"missing": 0`, written, 1},
+		{"narrowed", []string{"--scenario", "clear-*"}, 0, 1, `"error": 0,"missing": 0`, before, 1},
+		{"another profile's", []string{"--profile=quick"}, 0, 0, `"error": 0,"missing": 0`, before, 0},
+		{"lacking", nil, 3, 0, `"error": 1,"missing": 0`, before, 3},
+		{"fell short, and lacking", nil, 1, 0, `"error": 0,"missing": 10`, before, 1},
+		{"no record", nil, 0, 0, ``, before, 0},
+		{"no table", nil, 0, 2, `"error": 0,"missing": 0`, before, 2},
+		{"no run", nil, 2, 0, ``, before, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			mews := fmt.Sprintf("#!/bin/bash\ncase $1 in run) exit %d;; results) cat record; exit %[1]d;; scenarios) echo '| new |'; exit %d;; esac\n", c.run, c.proven)
+			record := "{\n  \"summary\": {\n    \"pass\": 1,\n    " + strings.ReplaceAll(c.summary, ",", ",\n    ") + "\n  },\n  \"cells\": []\n}\n"
+			for name, text := range map[string]string{"scripts/scenarios": string(script), "bin/mews": mews, "docs/scenarios.md": before, "record": record} {
+				if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755), os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "scripts/scenarios"), c.flags...)
+			out, err := cmd.CombinedOutput()
+			if got := cmd.ProcessState.ExitCode(); got != c.exit {
+				t.Errorf("exit code %d, want %d: %v\n%s", got, c.exit, err, out)
+			}
+			doc, err := os.ReadFile(filepath.Join(dir, "docs/scenarios.md"))
+			if err != nil || string(doc) != c.want {
+				t.Errorf("the guide: %v\n%s\n%s", err, doc, out)
+			}
+		})
 	}
 }

@@ -114,6 +114,9 @@ func MakePlan(ctx context.Context, m *matrix.Matrix, sel Selection, cat *scenari
 	if err != nil {
 		return nil, err
 	}
+	if len(sel.Suites) > 0 && len(sel.Beside) > 0 {
+		return nil, usagef("--suite takes the place of all scenarios, those of --scenarios-dir too (%s): give one of the two flags", strings.Join(sel.Beside, ", "))
+	}
 	prof.Scenarios = slices.Clone(prof.Scenarios)
 	if i := slices.IndexFunc(prof.Scenarios, func(s matrix.Str) bool { return s.V == matrix.AllScenarios }); i >= 0 {
 		at := prof.Scenarios[i]
@@ -277,6 +280,12 @@ func pickScenarios(cat *scenarios.Catalog, prof matrix.Profile, sel Selection) (
 	out, names, err := suites(sel, prof)
 	if err != nil {
 		return nil, err
+	}
+	// Of two records by one name a reader cannot tell which of them an attack's proof is.
+	for _, name := range names {
+		if _, err := cat.Get(name); err == nil {
+			return nil, usagef("a test of a suite comes to the name %s, which a scenario has; rename the suite's file or the test", name)
+		}
 	}
 	if len(sel.Suites) > 0 {
 		own = nil

@@ -219,9 +219,7 @@ func read(raw strictyaml.Raw) (Test, strictyaml.Str, error) {
 		if *env == nil {
 			*env = map[string]string{}
 		}
-		for _, e := range f.Context.Container.Env {
-			(*env)[e.Key.V] = e.Value
-		}
+		errs = append(errs, setEnv(*env, f.Context.Container.Env))
 	}
 	known := scope{}
 	for _, r := range f.Resources {
@@ -273,14 +271,30 @@ func (p processForm) process() (Process, error) {
 	if len(p.Env) > 0 {
 		out.Env = map[string]string{}
 	}
-	for _, e := range p.Env {
-		out.Env[e.Key.V] = e.Value
+	if err := setEnv(out.Env, p.Env); err != nil {
+		return out, err
 	}
 	var ok bool
 	if out.Args, ok = words(p.Args.V); !ok {
 		return out, p.Args.Errorf("a quote of the arguments is not closed")
 	}
 	return out, nil
+}
+
+// ownEnv begins the names of what mews's processes tell each other. By one of them, MEWS_ID, an alert is told to be a test's:
+// with another's, its silence would be its own.
+const ownEnv = "MEWS_"
+
+// setEnv puts the variables of a file into env.
+func setEnv(env map[string]string, from strictyaml.Map[string]) error {
+	var errs []error
+	for _, e := range from {
+		if strings.HasPrefix(e.Key.V, ownEnv) {
+			errs = append(errs, e.Key.Errorf("the variable %s is mews's own, as all that begin with %s; give yours another name", e.Key.V, ownEnv))
+		}
+		env[e.Key.V] = e.Value
+	}
+	return errors.Join(errs...)
 }
 
 // words splits a line at its spaces; what is in quotes stays one word.

@@ -78,7 +78,7 @@ func (w *world) do(t *testing.T, steps []Step) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w.age += least
+			w.age = max(w.age, least)
 		case MemfdExec:
 			w.exec("/proc/self/fd/3", a.Args, "agent", "agent act", nil)
 			last := w.events[len(w.events)-1]

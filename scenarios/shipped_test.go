@@ -283,3 +283,34 @@ func TestBuiltin(t *testing.T) {
 		}
 	}
 }
+
+// A deed that was in time before its last system call may be late in it, and the alert then looks like a false alarm: what
+// must not be older than that is asked once more when all is done.
+func TestWhatMustBeInTimeIsAskedAtTheEnd(t *testing.T) {
+	c, err := Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	var look func(name string, steps []Step)
+	look = func(name string, steps []Step) {
+		for i, st := range steps {
+			switch a := st.action.(type) {
+			case As:
+				look(name, a.steps())
+			case Age:
+				if end, ok := steps[len(steps)-1].action.(Age); a.AtMost != "" && (!ok || end.AtMost == "") {
+					t.Errorf("%s: step %d must be done by %s, and nobody asks after the last step", name, i+1, a.AtMost)
+				}
+				seen++
+			}
+		}
+	}
+	for _, s := range c.All() {
+		look(s.Name+"'s attack", s.Attack)
+		look(s.Name+"'s twin", s.Twin)
+	}
+	if seen == 0 {
+		t.Error("no scenario asks for an age")
+	}
+}

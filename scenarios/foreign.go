@@ -85,7 +85,7 @@ func Compare(s Scenario, in Observation) [][]Wrong {
 	for _, a := range j.of(slices.Concat(in.TwinAlerts, in.AttackAlerts), in.AttackID) {
 		wrong := []Wrong{}
 		for _, f := range slices.Sorted(maps.Keys(want)) {
-			if got := a.Fields[f]; got != want[f] {
+			if got, ok := a.Fields[f]; !ok || got != want[f] {
 				wrong = append(wrong, Wrong{f, want[f], got})
 			}
 		}

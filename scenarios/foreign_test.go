@@ -42,6 +42,22 @@ func TestOfSuite(t *testing.T) {
 	}
 }
 
+// That an alert lacks a field is not that the field is empty.
+func TestCompareOfAFieldThatIsNotThere(t *testing.T) {
+	s := Scenario{Rule: "R", Expect: Expect{Fields: map[string]string{"proc.args": ""}}, Foreign: &Foreign{}}
+	for want, fields := range map[int]map[string]string{0: {"proc.args": ""}, 1: {}} {
+		a := Alert{Rule: "R", Fields: fields}
+		a.Fields["proc.env"] = EnvID + "=" + attackID
+		o := Observation{AttackID: attackID, AttackAlerts: []Alert{a}, AttackFence: true}
+		if got := Compare(s, o); len(got) != 1 || len(got[0]) != want {
+			t.Errorf("%v: compared: %+v, want %d wrong", fields, got, want)
+		}
+		if v := Judge(s, o); (v.Cause == cause.EventFieldWrong) != (want == 1) {
+			t.Errorf("%v: %s %s", fields, v.State, v.Cause)
+		}
+	}
+}
+
 // A scenario's own file cannot name what suites are made of.
 func TestSuiteIsNoStepOfAScenario(t *testing.T) {
 	if _, err := Parse("x.yaml", []byte("name: x\nrule: R\ncontext: host\nattack:\n  - suite: {}\n")); err == nil {

@@ -3,6 +3,7 @@
 package scenarios
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -145,11 +146,14 @@ func done(which string, err error) (cause.Finding, bool) {
 		return f, true // the kernel cannot do it, and said so
 	}
 	why := cause.Of(err)
-	code := cause.ScenarioBroken
-	if why.Cause == cause.ScenarioTimeout || why.Cause == cause.ScenarioLimit {
+	code, fault := cause.ScenarioBroken, cause.FaultScenario
+	switch {
+	case why.Cause == cause.ScenarioTimeout || why.Cause == cause.ScenarioLimit:
 		code = why.Cause
+	case errors.As(err, new(*cause.Err)) && why.Cause == cause.Internal:
+		code, fault = why.Cause, why.Fault // mews could not even begin it: no author can mend that
 	}
-	f := finding(cause.Error, code, cause.FaultScenario, "the "+which+" was not done")
+	f := finding(cause.Error, code, fault, "the "+which+" was not done")
 	f.Evidence = append(f.Evidence, why.Evidence...)
 	return f, true
 }

@@ -96,6 +96,10 @@ func TestJudge(t *testing.T) {
 			o.TwinDone = cause.Failf(cause.KernelPanic, cause.FaultKernel, "exit status 1")
 		}, cause.Error, cause.ScenarioBroken, cause.FaultScenario, "exit status 1"},
 
+		{"mews had no container for the attack", func(o *Observation) {
+			o.AttackDone = cause.Errorf(cause.Internal, cause.FaultHarness, "prepare a container: no space left")
+		}, cause.Error, cause.Internal, cause.FaultHarness, "no space left"},
+
 		{"silent, no fence", func(o *Observation) { o.AttackAlerts, o.AttackFence = nil, false }, cause.Error, cause.NoEvents, cause.FaultHarness, "marker event after the attack"},
 		{"twin silent, no fence", func(o *Observation) { o.TwinFence = false }, cause.Error, cause.NoEvents, cause.FaultHarness, "marker event after the twin"},
 		{"silent, events lost", func(o *Observation) { o.AttackAlerts, o.Drops = nil, 7 }, cause.Error, cause.EventDrops, cause.FaultInfra, "7 events were lost"},

@@ -10,14 +10,17 @@ import (
 )
 
 func TestKilled(t *testing.T) {
-	lost := func(line string) error {
-		return cause.Errorf(cause.AgentLost, cause.FaultHarness, "the guest powered itself off").With(cause.Text("[    0.1] x", line)...)
+	lost := func(lines ...string) error {
+		return cause.Errorf(cause.AgentLost, cause.FaultHarness, "the guest powered itself off").With(cause.Text(append([]string{"[    0.1] x"}, lines...)...)...)
 	}
+	const bySignal = "mews-agent: init: the agent was killed by killed"
 	for _, c := range []struct {
 		err  error
 		want cause.Cause
 	}{
-		{lost("mews-agent: init: the agent was killed by killed"), cause.ScenarioBroken},
+		{lost(bySignal), cause.ScenarioBroken},
+		{lost("[   14.2] Out of memory: Killed process 61 (agent) total-vm:1300000kB, anon-rss:40000kB, oom_score_adj:0", bySignal), cause.AgentLost},
+		{lost("[   14.2] Memory cgroup out of memory: Killed process 88 (eater) total-vm:300000kB", bySignal), cause.ScenarioBroken},
 		{lost("mews-agent: init: the agent exited with 2"), cause.AgentLost},
 		{cause.Errorf(cause.KernelPanic, cause.FaultKernel, "x").With(cause.Text("init: the agent was killed by killed")...), cause.KernelPanic},
 		{errors.New("x"), cause.Internal},

@@ -101,7 +101,7 @@ var _ = Describe("a QEMU machine", Label("boot"), Ordered, ContinueOnFailure, fu
 	)
 
 	It("gives up on a boot at its deadline and says where the kernel was", func() {
-		s := qemu.Starter{BootTimeout: 2500 * time.Millisecond} // 25 s under TCG, for a loaded machine to open the port
+		s := qemu.Starter{BootTimeout: 4 * time.Second} // 40 s under TCG, for a loaded machine to open the port
 		mute, dumb := start(s, "mute"), start(s, "dumb")
 		for m, evidence := range map[machine.Machine]string{
 			mute: "never opened its port(.|\n)*NMI",

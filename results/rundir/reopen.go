@@ -56,6 +56,9 @@ func Reopen(path string, plan []results.Cell) (d *Dir, done []string, err error)
 // sameCell says how the plan's cell of the same id differs from the declared one.
 func sameCell(c results.Cell, plan []results.Cell) error {
 	i := slices.IndexFunc(plan, func(p results.Cell) bool { return p.ID == c.ID })
+	if i >= 0 && c.Driver.ConsumerKind == "" { // of before it was recorded
+		c.Driver.ConsumerKind = plan[i].Driver.ConsumerKind
+	}
 	switch {
 	case i < 0:
 		return fmt.Errorf("it declares cell %s, which the plan no longer has", c.ID)

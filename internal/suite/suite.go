@@ -55,6 +55,13 @@ func Run(t *testing.T, description string) {
 	if suite.LabelFilter == "" && testing.Short() {
 		suite.LabelFilter = "!boot && !build && !net"
 	}
+	if which := os.Getenv(Part); which != "" {
+		files, err := part(".", which)
+		if err != nil {
+			t.Fatal(err)
+		}
+		suite.FocusFiles = files
+	}
 	ginkgo.ReportAfterSuite("outcomes", report)
 	ginkgo.RunSpecs(t, description, suite, reporter)
 }

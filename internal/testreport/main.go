@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command testreport reads `go test -json` and says what ran, what failed, and what was skipped and why.
+// Command testreport reads the files named, each the output of a `go test -json` ("-": its input), and says what ran, what
+// failed, and what was skipped and why.
 //
 // It exits 1 when a test failed, when nothing ran, and, with -strict, when a test was skipped for a reason that the
 // file of allowed skips does not explain: a test that did not run is not one that passed.
@@ -28,10 +29,12 @@ func main() {
 		fmt.Fprintln(os.Stderr, "testreport:", err)
 		os.Exit(2)
 	}
-	t, err := read(os.Stdin)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "testreport:", err)
-		os.Exit(2)
+	t := newTally()
+	for _, name := range flag.Args() {
+		if err := t.file(name); err != nil {
+			fmt.Fprintln(os.Stderr, "testreport:", err)
+			os.Exit(2)
+		}
 	}
 	os.Exit(t.print(os.Stdout, *strict != "", allowed))
 }
@@ -71,6 +74,7 @@ type key struct{ pkg, test string }
 type tally struct {
 	passed  int
 	failed  []key
+	before  int // how many of them are of earlier streams
 	skipped []skip
 	broken  []string         // packages that failed without a failed test: did not build, timed out, crashed
 	output  map[key][]string // of what has not passed
@@ -82,18 +86,33 @@ type skip struct {
 	reason string
 }
 
-func read(r io.Reader) (*tally, error) {
-	t := &tally{output: map[key][]string{}}
+func newTally() *tally { return &tally{output: map[key][]string{}} }
+
+func (t *tally) file(name string) error {
+	if name == "-" {
+		return t.read(os.Stdin)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return t.read(f)
+}
+
+// read adds one stream. A package may be in several, with some of its tests in each.
+func (t *tally) read(r io.Reader) error {
+	t.before = len(t.failed)
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, 64<<20)
 	for s.Scan() {
 		var e event
 		if err := json.Unmarshal(s.Bytes(), &e); err != nil {
-			return nil, fmt.Errorf("not the output of go test -json: %w: %.80s", err, s.Bytes())
+			return fmt.Errorf("not the output of go test -json: %w: %.80s", err, s.Bytes())
 		}
 		t.add(e)
 	}
-	return t, s.Err()
+	return s.Err()
 }
 
 func (t *tally) add(e event) {
@@ -120,7 +139,7 @@ func (t *tally) add(e event) {
 	case "fail":
 		if e.Test != "" {
 			t.failed = append(t.failed, k)
-		} else if !slices.ContainsFunc(t.failed, func(f key) bool { return f.pkg == e.Package }) {
+		} else if !slices.ContainsFunc(t.failed[t.before:], func(f key) bool { return f.pkg == e.Package }) {
 			t.broken = append(t.broken, e.Package)
 			t.output[k] = append(t.output[key{pkg: e.FailedBuild}], t.output[k]...)
 		}

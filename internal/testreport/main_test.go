@@ -37,8 +37,8 @@ func TestReport(t *testing.T) {
 		{"did not build", good + `{"Action":"build-output","ImportPath":"q [q.test]","Output":"undefined: x\n"}` + "\n" + `{"Action":"fail","Package":"q","FailedBuild":"q [q.test]"}` + "\n", false, 1, "FAILED q\nundefined: x"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tl, err := read(strings.NewReader(c.in))
-			if err != nil {
+			tl := newTally()
+			if err := tl.read(strings.NewReader(c.in)); err != nil {
 				t.Fatal(err)
 			}
 			var b strings.Builder

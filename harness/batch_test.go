@@ -132,8 +132,8 @@ func (l *lossy) StopConsumer(context.Context, *wire.Empty) (*wire.StopConsumerRe
 	return reply, nil
 }
 
-// client speaks with the agent until the test ends.
-func (l *lossy) client(t *testing.T) *agent.Client {
+// clientOf speaks with an agent until the test ends.
+func clientOf(t *testing.T, a wire.AgentService) *agent.Client {
 	t.Helper()
 	at, err := net.Listen("unix", filepath.Join(t.TempDir(), "agent"))
 	if err != nil {
@@ -143,7 +143,7 @@ func (l *lossy) client(t *testing.T) *agent.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wire.RegisterAgentService(server, l)
+	wire.RegisterAgentService(server, a)
 	go server.Serve(t.Context(), at)
 	t.Cleanup(func() { server.Close() })
 	conn, err := net.Dial("unix", at.Addr().String())
@@ -177,7 +177,7 @@ func TestDropsCountForTheirOwnBatch(t *testing.T) {
 	c := stableCell(t, "falco-kmod")
 	v := &verdicts{of: map[string]results.Scenario{}}
 	c.rec = v
-	note, err := c.scenarios(callOf(t), &guest{c: far.client(t)})
+	note, err := c.scenarios(callOf(t), &guest{c: clientOf(t, far)})
 	if cause.Of(err).Cause != cause.RuleSilent {
 		t.Errorf("the stage is %v, as bad as the worst of them is RULE_SILENT", err)
 	}

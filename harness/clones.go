@@ -15,6 +15,7 @@ import (
 	"github.com/mews-farm/mews/driver/consumer"
 	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/machine"
+	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/cause"
 	"github.com/mews-farm/mews/scenarios"
 )
@@ -82,10 +83,14 @@ func (c *cellRun) eachInAClone(ctx context.Context, g *guest, sum *tally) (strin
 		}); err != nil {
 			return "", g, err
 		}
-		sum.share(len(batch), before)
+		sum.share(len(batch)*c.times(), before)
 	}
 	note, err := c.summary(*sum, unable)
-	return note + "; each in a clone" + c.berths.note(), g, err
+	each := "; each in a clone"
+	if n := c.times(); n > 1 {
+		each = fmt.Sprintf("; each %d times, every time in a clone", n)
+	}
+	return note + each + c.berths.note(), g, err
 }
 
 // share takes from the sum what every clone of n counted because its origin had: it happened once.
@@ -108,10 +113,12 @@ func (c *cellRun) pause(ctx context.Context, g *guest) (s *machine.Snapshot, log
 	return s, logged, err
 }
 
-// fan does the scenarios of a batch. When a guest is lost, those that are under way are done to their end and recorded, and no
-// others begun; the error is that of the first in their order, but one that is no verdict gives way to one that is.
+// fan does the scenarios of a batch, each as often as is asked for. When a guest is lost, those that are under way are done to
+// their end and recorded, and no others begun; the error is that of the first in their order, but one that is no verdict gives
+// way to one that is.
 func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint64, batch []scenarios.Scenario, sum *tally) error {
-	ended := make([]*outcome, len(batch))
+	n := c.times()
+	ended := make([]*outcome, len(batch)*n) // all times of the first scenario, then of the next
 	var mu sync.Mutex
 	begun, settled, lost := 0, 0, false
 	var failed error
@@ -120,7 +127,7 @@ func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint6
 		defer mu.Unlock()
 		i := begun
 		begun++
-		return i, i < len(batch) && !lost
+		return i, i < len(ended) && !lost
 	}
 	end := func(i int, o *outcome) {
 		mu.Lock()
@@ -128,8 +135,8 @@ func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint6
 		ended[i] = o
 		lost = lost || o.err != nil
 		// They are recorded in their order, whichever was quicker.
-		for ; settled < len(batch) && ended[settled] != nil; settled++ {
-			if err := c.settle(batch[settled], ended[settled], sum); err != nil && (failed == nil || errors.As(failed, &unforked{})) {
+		for ; settled < len(ended) && ended[settled] != nil; settled++ {
+			if err := c.settle(batch[settled/n], ended[settled-settled%n:settled+1], sum); err != nil && (failed == nil || errors.As(failed, &unforked{})) {
 				failed = err
 			}
 		}
@@ -138,7 +145,7 @@ func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint6
 	for range c.berths.places() {
 		wg.Go(func() {
 			for i, more := begin(); more; i, more = begin() {
-				end(i, c.inClone(ctx, ready, logged, batch[i]))
+				end(i, c.inClone(ctx, ready, logged, batch[i/n], c.cloneDir(batch[i/n], i%n)))
 			}
 		})
 	}
@@ -156,8 +163,10 @@ type outcome struct {
 	err     error // the guest was lost
 }
 
-// settle records an outcome.
-func (c *cellRun) settle(s scenarios.Scenario, o *outcome, sum *tally) error {
+// settle takes the last of the times that a scenario was done until now into account, and records the scenario when that is
+// all of them.
+func (c *cellRun) settle(s scenarios.Scenario, times []*outcome, sum *tally) error {
+	o := times[len(times)-1]
 	if o.err != nil {
 		return o.err
 	}
@@ -169,13 +178,32 @@ func (c *cellRun) settle(s scenarios.Scenario, o *outcome, sum *tally) error {
 	if o.excused != "" && !slices.Contains(c.excused, o.excused) {
 		c.excused = append(c.excused, o.excused)
 	}
-	return c.judged(s, o.seen, o.verdict, sum)
+	if len(times) < c.times() {
+		return nil
+	}
+	var all []results.Scenario
+	for _, o := range times {
+		if o.err != nil {
+			return nil // told already
+		}
+		all = append(all, record(s, o.seen, o.verdict))
+	}
+	return c.judged(s, all, sum)
 }
 
-// inClone does one scenario in a guest of its own. Its logs stay only if they have something to tell.
-func (c *cellRun) inClone(ctx context.Context, ready *machine.Snapshot, logged uint64, s scenarios.Scenario) *outcome {
+// cloneDir is where the logs of a scenario's clone go, below the cell's; of those of which there are more than one each has
+// the number of its time, from 1.
+func (c *cellRun) cloneDir(s scenarios.Scenario, time int) string {
+	if c.times() == 1 {
+		return filepath.Join(clonesDir, s.Name)
+	}
+	return filepath.Join(clonesDir, fmt.Sprintf("%s.%d", s.Name, time+1))
+}
+
+// inClone does one scenario in a guest of its own, whose logs go to sub below the cell's directory. They stay only if they have
+// something to tell.
+func (c *cellRun) inClone(ctx context.Context, ready *machine.Snapshot, logged uint64, s scenarios.Scenario, sub string) *outcome {
 	o := &outcome{}
-	sub := filepath.Join(clonesDir, s.Name)
 	dir := filepath.Join(c.rec.Dir(), sub)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return &outcome{err: broken{err}}

@@ -44,10 +44,10 @@ func (c *cellRun) forker() (machine.Forker, string) {
 	return f, ""
 }
 
-// branches says that scenarios are done in clones. One alone has the guest to itself anyway.
+// branches says that scenarios are done in clones. One alone, done once, has the guest to itself anyway.
 func (c *cellRun) branches() bool {
 	f, _ := c.forker()
-	return f != nil && c.Driver.Until.V != matrix.UntilLoad && c.Consumer.Kind.V != matrix.Command && len(c.Scenarios)-len(c.Unable) > 1
+	return f != nil && c.Driver.Until.V != matrix.UntilLoad && c.Consumer.Kind.V != matrix.Command && (len(c.Scenarios)-len(c.Unable))*c.times() > 1
 }
 
 // launch comes by a guest whose agent answers: one that goes on from where another was when it had booted, or a boot.

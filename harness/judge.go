@@ -60,8 +60,15 @@ func (c *cellRun) scenarios(call call, g *guest) (string, error) {
 			return "", err
 		}
 	}
-	return c.summary(sum, unable)
+	note, err := c.summary(sum, unable)
+	if n := c.times(); n > 1 {
+		note += fmt.Sprintf("; each %d times, one after another in one boot", n)
+	}
+	return note, err
 }
+
+// times is how often each scenario is done.
+func (c *cellRun) times() int { return max(1, c.Repeat) }
 
 // recordUnable records the scenarios that the consumer has no means for, and returns why of one of them.
 func (c *cellRun) recordUnable() (unable, err error) {
@@ -127,11 +134,14 @@ type tally struct {
 // batch does the scenarios of one, ends the watch, and judges. Nothing is judged before the consumer's totals are
 // known: where events were dropped, a silence proves nothing. The drops of another batch say nothing about this one.
 func (c *cellRun) batch(call call, g *guest, batch []scenarios.Scenario, sum *tally) error {
-	seen := make([]scenarios.Observation, len(batch))
+	seen := make([][]scenarios.Observation, len(batch))
 	for i, s := range batch {
-		var err error
-		if seen[i], err = c.observe(call, g, s); err != nil {
-			return err
+		for range c.times() {
+			o, err := c.observe(call, g, s)
+			if err != nil {
+				return err
+			}
+			seen[i] = append(seen[i], o)
 		}
 	}
 	var total consumer.Stats
@@ -144,24 +154,37 @@ func (c *cellRun) batch(call call, g *guest, batch []scenarios.Scenario, sum *ta
 	sum.events += total.Events
 	sum.drops += total.Drops
 	for i, s := range batch {
-		seen[i].Drops += total.Drops
-		if err := c.judged(s, seen[i], scenarios.Judge(s, seen[i]), sum); err != nil {
+		var all []results.Scenario
+		for _, o := range seen[i] {
+			o.Drops += total.Drops
+			all = append(all, record(s, o, scenarios.Judge(s, o)))
+		}
+		if err := c.judged(s, all, sum); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// judged records the verdict on a scenario.
-func (c *cellRun) judged(s scenarios.Scenario, seen scenarios.Observation, v scenarios.Verdict, sum *tally) error {
+// record is what is recorded of one time that a scenario was done.
+func record(s scenarios.Scenario, seen scenarios.Observation, v scenarios.Verdict) results.Scenario {
 	r := results.Scenario{Name: s.Name, Finding: v.Finding, Rule: s.Rule, Fired: v.Fired, TwinFired: v.TwinFired, Fields: v.Fields, DeedID: seen.AttackID, Suite: suiteTest(s, seen)}
 	where(r.Fields)
+	return r
+}
+
+// judged records the verdict on a scenario by all the times that it was done.
+func (c *cellRun) judged(s scenarios.Scenario, times []results.Scenario, sum *tally) error {
+	r := times[0]
+	if c.times() > 1 {
+		r = results.Repeat(times)
+	}
 	if err := c.rec.Scenario(r); err != nil {
 		return broken{err}
 	}
-	if v.State == cause.Pass {
+	if r.State == cause.Pass {
 		sum.passed++
-	} else if e := (&cause.Err{Finding: v.Finding, What: "scenario " + s.Name}); sum.worst == nil || v.State == cause.Fail && cause.Of(sum.worst).State != cause.Fail {
+	} else if e := (&cause.Err{Finding: r.Finding, What: "scenario " + s.Name}); sum.worst == nil || r.State == cause.Fail && cause.Of(sum.worst).State != cause.Fail {
 		sum.worst = e
 	}
 	return nil

@@ -51,6 +51,7 @@ type Cell struct {
 	Allow     []splat.Allowance     // complaints of the kernel that are excused
 	Log       *matrix.Log           // of a build elsewhere, which is all that there is of this cell; else nil
 	Measured  bool                  // the cost of the driver is measured, and no scenario done
+	Repeat    int                   // how often each scenario is done; 0: once
 }
 
 // Label is how people name the cell.

@@ -231,7 +231,7 @@ func TestScenariosThatCannotBe(t *testing.T) {
 	v := &verdicts{of: map[string]results.Scenario{}}
 	c.rec = v
 	far := &lossy{running: true, starts: 1}
-	note, err := c.scenarios(callOf(t), &guest{c: far.client(t)})
+	note, err := c.scenarios(callOf(t), &guest{c: clientOf(t, far)})
 	if f := cause.Of(err); f.State != cause.Unsupported || f.Cause != cause.RuleUnsupported {
 		t.Errorf("the stage is %v (%s)", err, note)
 	}

@@ -95,6 +95,11 @@ func junitCell(r Run, c Cell) junitSuite {
 		{"consumer", c.Driver.Consumer},
 		{"accelerator", r.Host.Accelerator},
 	}}
+	for _, sc := range c.Scenarios {
+		if sc.Repeats != nil {
+			s.Properties = append(s.Properties, junitProperty{"same verdict: " + sc.Name, sc.Repeats.String()})
+		}
+	}
 	if len(c.Stages) > 0 && !c.Stages[0].Started.IsZero() {
 		s.Timestamp = c.Stages[0].Started.UTC().Format(time.RFC3339)
 	}

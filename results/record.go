@@ -85,6 +85,8 @@ type Cell struct {
 type Declared struct {
 	Stages    []string `json:"stages"`
 	Scenarios []string `json:"scenarios"`
+	// Repeat is how often each of them is done; 0: once.
+	Repeat int `json:"repeat,omitempty"`
 	// Tests are those of the scenarios that are tests of event-generator's.
 	Tests []DeclaredTest `json:"tests,omitempty"`
 	// Unsupported is what is known before anything starts.
@@ -164,7 +166,8 @@ type Scenario struct {
 	Fields    map[string]string `json:"fields"`            // of the attack's first alert
 	DeedID    string            `json:"deed_id,omitempty"` // the unique id that the attack carried
 	Hint      string            `json:"hint,omitempty"`
-	Suite     *SuiteTest        `json:"suite,omitempty"` // of a test of event-generator's
+	Suite     *SuiteTest        `json:"suite,omitempty"`   // of a test of event-generator's
+	Repeats   *Repeats          `json:"repeats,omitempty"` // of one that was done more than once; the rest is then of the first time
 }
 
 // SuiteTest is what a test of event-generator's came to, as its own report tells it.
@@ -285,6 +288,7 @@ func (c Cell) clone() Cell {
 	c.Scenarios = append([]Scenario(nil), c.Scenarios...)
 	for i, s := range c.Scenarios {
 		c.Scenarios[i].Fields = maps.Clone(s.Fields)
+		c.Scenarios[i].Repeats = s.Repeats.clone()
 	}
 	return c
 }

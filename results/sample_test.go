@@ -3,6 +3,7 @@
 package results
 
 import (
+	"slices"
 	"time"
 
 	"github.com/mews-farm/mews/results/cause"
@@ -54,6 +55,11 @@ func sampleRun() Run {
 		{Metric: MetricVerifierInsns, Program: hostile, Driver: 4321, Limit: LimitVerifierInsns, Class: ClassVerifier},
 	}
 
+	good.Declared.Repeat = 20
+	for i, s := range good.Scenarios {
+		good.Scenarios[i] = Repeat(slices.Repeat([]Scenario{s}, 20))
+	}
+
 	compile := sampleCell("6.12.48+deb13-cloud-amd64", "falco-kmod")
 	compile.Logs = []string{"build.log"}
 	compile.Stages = []Stage{failing(StageBuild, cause.Finding{State: cause.Fail, Cause: cause.CompileError, Fault: cause.FaultDriver, Evidence: []cause.Evidence{
@@ -65,6 +71,9 @@ func sampleRun() Run {
 	silent := sampleCell("6.1.0-56-cloud-amd64", "falco-kmod")
 	silent.Scenarios[1] = Scenario{Name: "openat2-read-sensitive", Rule: "Read sensitive file untrusted", Hint: hostile,
 		Finding: finding(cause.Fail, cause.RuleSilent, cause.FaultDriver, hostile)}
+	shaky := slices.Repeat([]Scenario{silent.Scenarios[0]}, 20)
+	shaky[6].Fired, shaky[6].Fields, shaky[6].Finding = 0, nil, finding(cause.Fail, cause.RuleSilent, cause.FaultDriver, hostile)
+	silent.Scenarios[0] = Repeat(shaky)
 	silent.Stages[2] = failing(StageScenarios, finding(cause.Fail, cause.RuleSilent, cause.FaultDriver, "1 of 2 scenarios failed"))
 	silent.Stages[2].Stops = false
 

@@ -23,6 +23,7 @@ func RenderSummary(w io.Writer, r Run) error {
 	fmt.Fprint(b, "\n\n")
 	summaryMatrix(b, matrixOf(r))
 	summaryAgreements(b, r)
+	summaryRepeats(b, r)
 	summaryOverheads(b, r)
 	summaryProblems(b, r)
 	if len(r.Warnings) > 0 {

@@ -41,6 +41,7 @@ func RenderTable(w io.Writer, r Run, colour bool) error {
 		fmt.Fprintf(b, "%s\n", legend)
 	}
 	tableAgreements(b, r, colour)
+	tableRepeats(b, r, colour)
 	tableOverheads(b, r)
 	tableProblems(b, r, colour)
 	for _, t := range r.Warnings {

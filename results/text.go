@@ -51,6 +51,7 @@ func (s Scenario) Bounded() Scenario {
 		fields[k] = cut(v)
 	}
 	s.Fields = fields
+	s.Repeats = s.Repeats.bounded()
 	return s
 }
 

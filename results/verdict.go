@@ -81,7 +81,7 @@ func (c Cell) Settled() Cell {
 		c.Stages[i].Finding = c.soundStage(c.Stages[i])
 	}
 	for i := range c.Scenarios {
-		c.Scenarios[i].Finding = soundScenario(c.Scenarios[i])
+		c.Scenarios[i].Finding = c.soundScenario(c.Scenarios[i])
 	}
 	c.addMissing()
 	c.Finding = c.worst()
@@ -194,11 +194,17 @@ func (c Cell) soundStage(s Stage) cause.Finding {
 	return f
 }
 
-// soundScenario holds a pass against its own numbers: fired at least once, and the twin never.
-func soundScenario(s Scenario) cause.Finding {
+// soundScenario holds a pass against its own numbers: fired at least once, the twin never, and as often as was declared.
+func (c Cell) soundScenario(s Scenario) cause.Finding {
 	f := sound("scenario "+s.Name, s.Finding)
-	if f.State == cause.Pass && (s.Fired < 1 || s.TwinFired != 0) {
+	switch {
+	case f.State != cause.Pass:
+	case s.Fired < 1 || s.TwinFired != 0:
 		return contradiction("scenario %s claims to pass, with its rule fired %d times and %d times for the twin", s.Name, s.Fired, s.TwinFired)
+	case s.times() < c.Declared.Repeat:
+		return NotRecorded(cause.Text(fmt.Sprintf("scenario %s was declared to be done %d times and is recorded to have been done %d times", s.Name, c.Declared.Repeat, s.times()))...)
+	case s.Repeats != nil && s.Repeats.Same != s.Repeats.Times:
+		return contradiction("scenario %s claims to pass, with the same verdict only %s times", s.Name, s.Repeats)
 	}
 	return f
 }

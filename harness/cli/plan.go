@@ -138,7 +138,7 @@ func declare(p *harness.Plan) []results.Cell {
 			Kernel:   results.Kernel{Distro: c.Kernel.Distro.V, Release: c.Kernel.Name},
 			Driver:   results.Driver{Name: c.Driver.Name, Variant: c.Driver.Variant.V, Version: c.Version, Consumer: c.Driver.Consumer.V, ConsumerKind: c.Consumer.Kind.V},
 			Lane:     c.Lane(),
-			Declared: results.Declared{Stages: c.Stages()},
+			Declared: results.Declared{Stages: c.Stages(), Repeat: c.Repeat},
 			Expect:   c.Expect,
 		}
 		if c.Resolved != nil {

@@ -31,7 +31,7 @@ import (
 func newRun(s Streams) *cobra.Command {
 	var f selectFlags
 	var out, resume string
-	var jobs, memory int
+	var jobs, memory, repeat int
 	var vmcore, noFork, keep bool
 	c := &cobra.Command{
 		Use:   "run",
@@ -42,12 +42,16 @@ its harmless twin, and unloads. It writes run.json, junit.xml, summary.md, repor
 
 A kernel boots once: its guest is stopped when the agent has answered, and kept in the archive for later runs. Every
 cell goes on from a copy of it, and every scenario from a copy in which the driver is loaded and the consumer ready.
-Where a guest cannot be saved or taken up, the cell flies in one boot and says so; --no-fork has all of them do so.`,
+Where a guest cannot be saved or taken up, the cell flies in one boot and says so; --no-fork has all of them do so.
+
+--repeat 20 does every scenario, with its twin, twenty times, each time in a copy of its own. It passes only if the verdict was
+the same 20 of 20 times, and the record says how many it was; one that was not is FLAKE_SUSPECTED, with what came each time.`,
 		Example: `  mews run
   mews run --profile control
   mews run --kernel 'debian:6.12.*-cloud-amd64' --driver mews-modern --scenario 'openat2-*'
   mews run --offline --out out/again
   mews run --kernel debian-7 --driver falco-kmod --vmcore
+  mews run --kernel debian-6.1 --driver mews-modern --scenario drop-and-execute --repeat 20
   mews run --kernel debian-6.1 --driver mews-modern --scenario read-sensitive --keep
   mews run --resume out/20261121-2200-k3f9`,
 		Args: cobra.NoArgs,
@@ -58,13 +62,17 @@ Where a guest cannot be saved or taken up, the cell flies in one boot and says s
 			if out != "" && resume != "" {
 				return errors.New("--out and --resume both name the run directory: give one")
 			}
-			return run(c.Context(), s, f, runOptions{out: out, resume: resume, jobs: jobs, memory: memory, vmcore: vmcore, noFork: noFork || keep, keep: keep})
+			if repeat < 1 {
+				return fmt.Errorf("--repeat %d: a scenario that is not done proves nothing", repeat)
+			}
+			return run(c.Context(), s, f, runOptions{out: out, resume: resume, jobs: jobs, memory: memory, vmcore: vmcore, noFork: noFork || keep, keep: keep, repeat: repeat})
 		},
 	}
 	f.add(c)
 	c.Flags().StringVar(&out, "out", "", "the run directory (default out/<run id>)")
 	c.Flags().StringVar(&resume, "resume", "", "go on with the run in this `directory`, with the flags it was begun with: cells that have a verdict are kept")
 	c.Flags().IntVar(&jobs, "jobs", runtime.NumCPU(), "cells that run at once")
+	c.Flags().IntVar(&repeat, "repeat", 1, "do every scenario `N` times: it passes only if its verdict was the same all N times")
 	c.Flags().IntVar(&memory, "memory", 640, "memory of a guest in `MiB`; the emulator needs about 200 more")
 	c.Flags().BoolVar(&vmcore, "vmcore", false, "keep the memory of a guest whose kernel panicked or hung: cells/<id>/vmcore, as large as --memory says, with holes")
 	c.Flags().BoolVar(&noFork, "no-fork", false, "do everything of a cell in one boot of its own, as a cross-check: the verdicts must be the same")
@@ -78,6 +86,7 @@ type runOptions struct {
 	vmcore       bool
 	noFork       bool
 	keep         bool
+	repeat       int          // how often each scenario is done
 	measured     bool         // the perf lane
 	before       *results.Run // what it is compared with; nil: nothing
 }
@@ -112,6 +121,11 @@ func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
 	if o.measured {
 		for _, c := range plan.Cells {
 			c.Measure()
+		}
+	}
+	if o.repeat > 1 {
+		for _, c := range plan.Cells {
+			c.Repeat = o.repeat
 		}
 	}
 	acc, err := accelerator(ctx, e.shop, plan)

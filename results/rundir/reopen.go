@@ -64,6 +64,8 @@ func sameCell(c results.Cell, plan []results.Cell) error {
 		return fmt.Errorf("it declares cell %s, which the plan no longer has", c.ID)
 	case c.Driver != plan[i].Driver:
 		return fmt.Errorf("cell %s was begun with driver %s %s and would go on with %s", c.ID, c.Driver.Name, c.Driver.Version, plan[i].Driver.Version)
+	case c.Declared.Repeat != plan[i].Declared.Repeat:
+		return fmt.Errorf("cell %s was begun with --repeat %d and would go on with %d", c.ID, max(1, c.Declared.Repeat), max(1, plan[i].Declared.Repeat))
 	case !slices.Equal(c.Declared.Stages, plan[i].Declared.Stages), !slices.Equal(c.Declared.Scenarios, plan[i].Declared.Scenarios):
 		return fmt.Errorf("cell %s was begun with other stages or scenarios", c.ID)
 	}

@@ -49,6 +49,7 @@ func TestReopen(t *testing.T) {
 		"cell never":            func(p []results.Cell) []results.Cell { p[2] = cell("other"); return p },
 		"declares 3 cells":      func(p []results.Cell) []results.Cell { return p[:2] },
 		"would go on with 0.24": func(p []results.Cell) []results.Cell { p[0].Driver.Version = "0.24"; return p },
+		"begun with --repeat 1": func(p []results.Cell) []results.Cell { p[1].Declared.Repeat = 20; return p },
 		"stages or scenarios":   func(p []results.Cell) []results.Cell { p[1].Declared.Scenarios = []string{"x"}; return p },
 	} {
 		if _, _, err := Reopen(dir, change(slices.Clone(plan))); err == nil || !strings.Contains(err.Error(), name) {

@@ -123,8 +123,8 @@ const (
 	BadOpenHowProgOpens            = "opens"
 	BadOpenHowProgSchedProcessExec = "sched_process_exec"
 	BadOpenHowProgSchedProcessExit = "sched_process_exit"
-	BadOpenHowProgSchedProcessFork = "sched_process_fork"
 	BadOpenHowProgSysExit          = "sys_exit"
+	BadOpenHowProgTaskNewtask      = "task_newtask"
 	BadOpenHowProgWrites           = "writes"
 )
 
@@ -179,8 +179,8 @@ type BadOpenHowProgramSpecs struct {
 	Opens            *ebpf.ProgramSpec `ebpf:"opens"`
 	SchedProcessExec *ebpf.ProgramSpec `ebpf:"sched_process_exec"`
 	SchedProcessExit *ebpf.ProgramSpec `ebpf:"sched_process_exit"`
-	SchedProcessFork *ebpf.ProgramSpec `ebpf:"sched_process_fork"`
 	SysExit          *ebpf.ProgramSpec `ebpf:"sys_exit"`
+	TaskNewtask      *ebpf.ProgramSpec `ebpf:"task_newtask"`
 	Writes           *ebpf.ProgramSpec `ebpf:"writes"`
 }
 
@@ -263,8 +263,8 @@ type BadOpenHowPrograms struct {
 	Opens            *ebpf.Program `ebpf:"opens"`
 	SchedProcessExec *ebpf.Program `ebpf:"sched_process_exec"`
 	SchedProcessExit *ebpf.Program `ebpf:"sched_process_exit"`
-	SchedProcessFork *ebpf.Program `ebpf:"sched_process_fork"`
 	SysExit          *ebpf.Program `ebpf:"sys_exit"`
+	TaskNewtask      *ebpf.Program `ebpf:"task_newtask"`
 	Writes           *ebpf.Program `ebpf:"writes"`
 }
 
@@ -279,8 +279,8 @@ func (p *BadOpenHowPrograms) Close() error {
 		p.Opens,
 		p.SchedProcessExec,
 		p.SchedProcessExit,
-		p.SchedProcessFork,
 		p.SysExit,
+		p.TaskNewtask,
 		p.Writes,
 	)
 }

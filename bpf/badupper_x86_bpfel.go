@@ -123,8 +123,8 @@ const (
 	BadUpperProgOpens            = "opens"
 	BadUpperProgSchedProcessExec = "sched_process_exec"
 	BadUpperProgSchedProcessExit = "sched_process_exit"
-	BadUpperProgSchedProcessFork = "sched_process_fork"
 	BadUpperProgSysExit          = "sys_exit"
+	BadUpperProgTaskNewtask      = "task_newtask"
 	BadUpperProgWrites           = "writes"
 )
 
@@ -179,8 +179,8 @@ type BadUpperProgramSpecs struct {
 	Opens            *ebpf.ProgramSpec `ebpf:"opens"`
 	SchedProcessExec *ebpf.ProgramSpec `ebpf:"sched_process_exec"`
 	SchedProcessExit *ebpf.ProgramSpec `ebpf:"sched_process_exit"`
-	SchedProcessFork *ebpf.ProgramSpec `ebpf:"sched_process_fork"`
 	SysExit          *ebpf.ProgramSpec `ebpf:"sys_exit"`
+	TaskNewtask      *ebpf.ProgramSpec `ebpf:"task_newtask"`
 	Writes           *ebpf.ProgramSpec `ebpf:"writes"`
 }
 
@@ -263,8 +263,8 @@ type BadUpperPrograms struct {
 	Opens            *ebpf.Program `ebpf:"opens"`
 	SchedProcessExec *ebpf.Program `ebpf:"sched_process_exec"`
 	SchedProcessExit *ebpf.Program `ebpf:"sched_process_exit"`
-	SchedProcessFork *ebpf.Program `ebpf:"sched_process_fork"`
 	SysExit          *ebpf.Program `ebpf:"sys_exit"`
+	TaskNewtask      *ebpf.Program `ebpf:"task_newtask"`
 	Writes           *ebpf.Program `ebpf:"writes"`
 }
 
@@ -279,8 +279,8 @@ func (p *BadUpperPrograms) Close() error {
 		p.Opens,
 		p.SchedProcessExec,
 		p.SchedProcessExit,
-		p.SchedProcessFork,
 		p.SysExit,
+		p.TaskNewtask,
 		p.Writes,
 	)
 }

@@ -222,6 +222,10 @@ struct signal_struct {
 	struct tty_struct *tty;
 };
 
+struct list_head {
+	struct list_head *prev;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	void *stack;
@@ -229,6 +233,8 @@ struct task_struct {
 	int pid;
 	int tgid;
 	struct task_struct *real_parent;
+	struct list_head children;
+	struct list_head sibling;
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
 	const struct cred *cred;

@@ -149,8 +149,8 @@ const (
 	ProbeProgOpens            = "opens"
 	ProbeProgSchedProcessExec = "sched_process_exec"
 	ProbeProgSchedProcessExit = "sched_process_exit"
-	ProbeProgSchedProcessFork = "sched_process_fork"
 	ProbeProgSysExit          = "sys_exit"
+	ProbeProgTaskNewtask      = "task_newtask"
 	ProbeProgWrites           = "writes"
 )
 
@@ -205,8 +205,8 @@ type ProbeProgramSpecs struct {
 	Opens            *ebpf.ProgramSpec `ebpf:"opens"`
 	SchedProcessExec *ebpf.ProgramSpec `ebpf:"sched_process_exec"`
 	SchedProcessExit *ebpf.ProgramSpec `ebpf:"sched_process_exit"`
-	SchedProcessFork *ebpf.ProgramSpec `ebpf:"sched_process_fork"`
 	SysExit          *ebpf.ProgramSpec `ebpf:"sys_exit"`
+	TaskNewtask      *ebpf.ProgramSpec `ebpf:"task_newtask"`
 	Writes           *ebpf.ProgramSpec `ebpf:"writes"`
 }
 
@@ -289,8 +289,8 @@ type ProbePrograms struct {
 	Opens            *ebpf.Program `ebpf:"opens"`
 	SchedProcessExec *ebpf.Program `ebpf:"sched_process_exec"`
 	SchedProcessExit *ebpf.Program `ebpf:"sched_process_exit"`
-	SchedProcessFork *ebpf.Program `ebpf:"sched_process_fork"`
 	SysExit          *ebpf.Program `ebpf:"sys_exit"`
+	TaskNewtask      *ebpf.Program `ebpf:"task_newtask"`
 	Writes           *ebpf.Program `ebpf:"writes"`
 }
 
@@ -305,8 +305,8 @@ func (p *ProbePrograms) Close() error {
 		p.Opens,
 		p.SchedProcessExec,
 		p.SchedProcessExit,
-		p.SchedProcessFork,
 		p.SysExit,
+		p.TaskNewtask,
 		p.Writes,
 	)
 }

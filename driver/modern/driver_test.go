@@ -4,11 +4,13 @@ package modern
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"unsafe"
 
@@ -18,7 +20,24 @@ import (
 // execveatChild is the name by which the test binary is started to execute itself once more, by execveat.
 const execveatChild = "execveat-child"
 
+// siblingMaker is the name by which it makes a process whose parent is its own, and tells which.
+const siblingMaker = "sibling-maker"
+
+func makeSibling() {
+	pid, _, errno := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.CLONE_PARENT|unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno == 0 && pid == 0 { // nothing of Go's runtime may run here
+		for {
+			unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+		}
+	}
+	fmt.Print(pid)
+	os.Exit(int(errno))
+}
+
 func TestMain(m *testing.M) {
+	if os.Args[0] == siblingMaker {
+		makeSibling()
+	}
 	if os.Args[0] != execveatChild {
 		os.Exit(m.Run())
 	}
@@ -78,10 +97,24 @@ func TestLive(t *testing.T) {
 	if err := at.Run(); err != nil {
 		t.Fatal(err)
 	}
+	maker := exec.Command(self)
+	maker.Args[0] = siblingMaker
+	out, err := maker.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sibling, err := strconv.Atoi(string(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.Wait4(sibling, nil, 0, nil); err != nil {
+		t.Fatal(err)
+	}
 	if err := d.Detach(); err != nil {
 		t.Fatal(err)
 	}
 
+	forks := map[int][]Event{}
 	var opened, refused, execs, exits []Event
 	var ways []string // in which at.Process became what it is
 	for {
@@ -93,6 +126,8 @@ func TestLive(t *testing.T) {
 			t.Fatal(err)
 		}
 		switch {
+		case ev.Kind == Fork:
+			forks[ev.PID] = append(forks[ev.PID], ev)
 		case ev.PID == os.Getpid() && ev.Name == "./secret":
 			opened = append(opened, ev)
 		case ev.PID == os.Getpid() && ev.Name == "none":
@@ -118,6 +153,11 @@ func TestLive(t *testing.T) {
 	if e := execs[0]; e.Syscall != "execve" || e.Path != self || e.Name != self || e.PPID != os.Getpid() || e.Exe.UpperLayer || e.Exe.Memfd ||
 		!slices.Equal(e.Args, child.Args) || !slices.Equal(e.Env, child.Env) || e.CgroupPath == "" {
 		t.Errorf("execve looks like %+v", e)
+	}
+	for pid, origin := range map[int]int{child.Process.Pid: os.Getpid(), maker.Process.Pid: os.Getpid(), sibling: maker.Process.Pid} {
+		if f := forks[pid]; len(f) != 1 || f[0].Origin != origin || f[0].PPID != os.Getpid() {
+			t.Errorf("process %d, which %d forked: %+v", pid, origin, f)
+		}
 	}
 	if want := []string{"execve", "execve"}; !slices.Equal(ways, want) {
 		t.Errorf("a process was started by %q, want %q", ways, want)

@@ -95,6 +95,8 @@ type lossy struct {
 	running           bool
 	starts            int
 	losing            int // the start that loses
+	deeds             int
+	skipping          int // the deed during which the kernel skips a program
 }
 
 func (l *lossy) Hello(context.Context, *wire.Empty) (*wire.HelloReply, error) {
@@ -120,7 +122,11 @@ func (l *lossy) RunDeed(_ context.Context, r *wire.RunDeedRequest) (*wire.RunDee
 		res.Steps = append(res.Steps, scenarios.StepResult{OK: true})
 	}
 	out, err := json.Marshal(res)
-	return &wire.RunDeedReply{Result: out, Fence: true}, err
+	reply := &wire.RunDeedReply{Result: out, Fence: true}
+	if l.deeds++; l.deeds == l.skipping {
+		reply.Skipped = []*wire.Skipped{{Program: "sys_exit", Calls: 6}}
+	}
+	return reply, err
 }
 
 func (l *lossy) StopConsumer(context.Context, *wire.Empty) (*wire.StopConsumerReply, error) {
@@ -197,6 +203,33 @@ func TestDropsCountForTheirOwnBatch(t *testing.T) {
 			if got := v.of[s.Name]; got.Cause != want {
 				t.Errorf("batch %d: %s is %s %s, want %s", i, s.Name, got.State, got.Cause, want)
 			}
+		}
+	}
+}
+
+// A silence during which the kernel skipped the driver's programs is not the rule's, and says nothing of the others'.
+func TestSkippedProgramsCountForTheirOwnScenario(t *testing.T) {
+	const second = 4 // its attack: each has a twin before it
+	far := &lossy{running: true, starts: 1, skipping: second}
+	c := stableCell(t, "mews-modern")
+	v := &verdicts{of: map[string]results.Scenario{}}
+	c.rec = v
+	if _, err := c.scenarios(callOf(t), &guest{c: clientOf(t, far)}); cause.Of(err).State != cause.Fail {
+		t.Fatal(err)
+	}
+	for i, s := range c.batches()[0] {
+		want := cause.RuleSilent
+		if i == second/2-1 {
+			want = cause.EventDrops
+		}
+		got := v.of[s.Name]
+		if got.State != cause.Fail || got.Cause != want {
+			t.Errorf("%s is %s %s, want %s", s.Name, got.State, got.Cause, want)
+		}
+		if n := slices.IndexFunc(got.Evidence, func(e cause.Evidence) bool {
+			return strings.Contains(e.Text, "kernel 7.3.4 did not run program sys_exit for 6 events")
+		}); (n >= 0) != (want == cause.EventDrops) {
+			t.Errorf("%s: evidence %v", s.Name, got.Evidence)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/driver/skipped"
 	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/internal/splat"
@@ -200,9 +201,10 @@ func (c *cellRun) observe(call call, g *guest, s scenarios.Scenario) (scenarios.
 		done   *error
 		fence  *bool
 		alerts *[]scenarios.Alert
+		skips  *[]cause.Evidence
 	}{
-		{"twin", o.TwinID, s.TwinDeed, &o.TwinDone, &o.TwinFence, &o.TwinAlerts},
-		{"attack", o.AttackID, s.AttackDeed, &o.AttackDone, &o.AttackFence, &o.AttackAlerts},
+		{"twin", o.TwinID, s.TwinDeed, &o.TwinDone, &o.TwinFence, &o.TwinAlerts, &o.TwinSkipped},
+		{"attack", o.AttackID, s.AttackDeed, &o.AttackDone, &o.AttackFence, &o.AttackAlerts, &o.AttackSkipped},
 	} {
 		if s.Foreign != nil && side.name == "twin" {
 			continue // it has none
@@ -223,6 +225,7 @@ func (c *cellRun) observe(call call, g *guest, s scenarios.Scenario) (scenarios.
 			return o, killed(s.Name+"'s "+side.name, err)
 		}
 		*side.done, *side.fence = deedDone(rep, s.Needs.Syscalls), rep.Fence
+		*side.skips = skipped.Evidence(g.c.Hello().Release, rep.Skipped)
 		o.Drops += rep.Beyond // more matches than are kept: the alert that decides may be among the rest
 		for _, m := range rep.Matches {
 			*side.alerts = append(*side.alerts, scenarios.Alert{Rule: m.Watch, Fields: m.Fields})

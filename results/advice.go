@@ -61,7 +61,7 @@ var advice = map[cause.Cause]string{
 
 	cause.NoEvents:        "the driver loaded and delivers nothing: see agent.log for how it was attached",
 	cause.EventFieldWrong: "compare the field in the evidence with what the program really did",
-	cause.EventDrops:      "enlarge the driver's buffer, or give the guest more memory",
+	cause.EventDrops:      "enlarge the driver's buffer, or give the guest more memory; for programs that the kernel did not run no buffer helps: see the evidence",
 
 	cause.RuleSilent:          "the attack happened and the rule saw nothing: look in alerts.jsonl for the events it should have matched",
 	cause.RuleFalseAlarm:      "the harmless twin fired the rule: look in alerts.jsonl for the field that misled it",

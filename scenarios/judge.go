@@ -32,6 +32,9 @@ type Observation struct {
 	AttackFence, TwinFence bool
 	// Drops counts the events that the driver or the consumer lost meanwhile.
 	Drops uint64
+	// AttackSkipped and TwinSkipped name the driver's programs that the kernel did not run though their event happened, between
+	// the deed's start and its fence. No counter of a driver or a consumer knows of them.
+	AttackSkipped, TwinSkipped []cause.Evidence
 }
 
 // Verdict is the finding, how often the rule fired for each deed, and the fields of the attack's first alert.
@@ -121,11 +124,17 @@ func (j judgement) finding(attack, twin []Alert) cause.Finding {
 		return finding(cause.Fail, cause.RuleFalseAlarm, cause.FaultDriver,
 			append([]string{fmt.Sprintf("rule %q fired %d times for the harmless twin and %d times for the attack", j.s.Rule, len(twin), len(attack))}, describe(twin[0])...)...)
 	case len(wrong) > 0:
-		return finding(cause.Fail, cause.EventFieldWrong, cause.FaultDriver, wrong...)
+		f := finding(cause.Fail, cause.EventFieldWrong, cause.FaultDriver, wrong...)
+		f.Evidence = append(f.Evidence, in.AttackSkipped...) // what a field is made of may have been among them
+		return f
+	case len(attack) == 0 && len(in.AttackSkipped) > 0:
+		return j.skipped("attack", in.AttackSkipped, len(attack))
 	case len(attack) == 0 && in.AttackFence && in.Drops == 0:
 		return finding(cause.Fail, cause.RuleSilent, cause.FaultDriver,
 			fmt.Sprintf("rule %q did not fire: the attack was done and the marker after it was seen, no event was lost", j.s.Rule),
 			j.strangers())
+	case len(in.TwinSkipped) > 0:
+		return j.skipped("twin", in.TwinSkipped, len(attack))
 	case in.Drops > 0: // of the attack's alert, or of the twin's silence
 		return finding(cause.Error, cause.EventDrops, cause.FaultInfra,
 			fmt.Sprintf("%d events were lost meanwhile: that the rule fired %d times for the attack and %d for the twin proves nothing", in.Drops, len(attack), len(twin)))
@@ -135,6 +144,14 @@ func (j judgement) finding(attack, twin []Alert) cause.Finding {
 		return j.unseen("twin", in.TwinID)
 	}
 	return cause.Finding{State: cause.Pass}
+}
+
+// skipped: the kernel did not run programs of the driver, so that silence is not the rule's. Nobody's buffer is at fault.
+func (j judgement) skipped(which string, programs []cause.Evidence, fired int) cause.Finding {
+	f := finding(cause.Fail, cause.EventDrops, cause.FaultDriver,
+		fmt.Sprintf("during the %s events happened for which the driver's programs were not run: that rule %q fired %d times for the attack and never for the twin proves nothing", which, j.s.Rule, fired))
+	f.Evidence = append(f.Evidence, programs...)
+	return f
 }
 
 // done is the finding of a deed that was not done.

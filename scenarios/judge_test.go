@@ -48,6 +48,7 @@ func good(s Scenario) Observation {
 // Each row breaks one thing of a good observation; the verdict must name it.
 func TestJudge(t *testing.T) {
 	s := dropAndExecute(t)
+	skips := cause.Text("kernel 7.3.4 did not run program sys_exit for 3 events")
 	gone := func(a Alert, field string) Alert { delete(a.Fields, field); return a }
 	set := func(a Alert, field, v string) Alert { a.Fields[field] = v; return a }
 	for _, c := range []struct {
@@ -104,6 +105,14 @@ func TestJudge(t *testing.T) {
 		{"twin silent, no fence", func(o *Observation) { o.TwinFence = false }, cause.Error, cause.NoEvents, cause.FaultHarness, "marker event after the twin"},
 		{"silent, events lost", func(o *Observation) { o.AttackAlerts, o.Drops = nil, 7 }, cause.Error, cause.EventDrops, cause.FaultInfra, "7 events were lost"},
 		{"twin silent, events lost", func(o *Observation) { o.Drops = 1 }, cause.Error, cause.EventDrops, cause.FaultInfra, "1 events were lost"},
+
+		{"silent, programs skipped", func(o *Observation) { o.AttackAlerts, o.AttackSkipped = nil, skips }, cause.Fail, cause.EventDrops, cause.FaultDriver, "program sys_exit"},
+		{"silent, programs skipped and events lost", func(o *Observation) { o.AttackAlerts, o.AttackSkipped, o.Drops = nil, skips, 3 }, cause.Fail, cause.EventDrops, cause.FaultDriver, "during the attack"},
+		{"fired, programs skipped", func(o *Observation) { o.AttackSkipped = skips }, cause.Pass, "", "", ""},
+		{"twin silent, programs skipped", func(o *Observation) { o.TwinSkipped = skips }, cause.Fail, cause.EventDrops, cause.FaultDriver, "during the twin"},
+		{"silent, programs skipped during the twin", func(o *Observation) { o.AttackAlerts, o.TwinSkipped = nil, skips }, cause.Fail, cause.RuleSilent, cause.FaultDriver, "did not fire"},
+		{"false alarm, programs skipped", func(o *Observation) { o.TwinAlerts, o.TwinSkipped = []Alert{alert(s, twinID)}, skips }, cause.Fail, cause.RuleFalseAlarm, cause.FaultDriver, ""},
+		{"missing field, programs skipped", func(o *Observation) { gone(o.AttackAlerts[0], "proc.exepath"); o.AttackSkipped = skips }, cause.Fail, cause.EventFieldWrong, cause.FaultDriver, "program sys_exit"},
 
 		{"ids equal", func(o *Observation) { o.TwinID = o.AttackID }, cause.Error, cause.Internal, cause.FaultHarness, "do not tell them apart"},
 		{"no id", func(o *Observation) { o.TwinID = "" }, cause.Error, cause.Internal, cause.FaultHarness, ""},

@@ -50,6 +50,8 @@ func run(args []string) error {
 		return scenarios.Act(context.Background(), os.Stdin, os.Stdout)
 	case len(args) == 3 && args[0] == "check":
 		return guest.Check(args[2], os.Stdout)
+	case len(args) == 1 && args[0] == guest.CrowdWord:
+		return guest.Crowd()
 	case len(args) == 2 && args[0] == "fences":
 		return guest.Fences(args[1], os.Stdin, os.Stdout)
 	case len(args) == 2 && args[0] == meter.Word:
@@ -59,5 +61,5 @@ func run(args []string) error {
 	case len(args) > 1 && args[0] == ptrace.ExecWord:
 		return ptrace.Exec(args[1:])
 	}
-	return errors.New("usage: mews-agent serve PORT [MODULE...] | act | check WORD PATH | fences DIR | measure DIR (it is no command for people)")
+	return errors.New("usage: mews-agent serve PORT [MODULE...] | act | check WORD PATH | crowd | fences DIR | measure DIR (it is no command for people)")
 }

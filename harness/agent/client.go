@@ -301,7 +301,9 @@ func (c *Client) CheckEvents(ctx context.Context) (EventsReport, error) {
 	if err != nil {
 		return EventsReport{}, err
 	}
-	return eventsOf(r), nil
+	report := eventsOf(r)
+	report.Kernel = c.hello.Release
+	return report, nil
 }
 
 // RunDeed does a deed under the watch of the running consumer, then fences. The error is of the connection

@@ -11,10 +11,12 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/mews-farm/mews/driver/skipped"
 	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/agent/guest"
 	"github.com/mews-farm/mews/harness/agent/wire"
@@ -267,21 +269,33 @@ func FuzzClient(f *testing.F) {
 }
 
 func TestEventsReportErr(t *testing.T) {
+	skips := []skipped.Count{{Program: "sys_exit", Calls: 6}}
 	good := agent.EventField{Event: "exec", Field: "proc.pid", Truth: "7", Seen: "7", Present: true}
 	for name, c := range map[string]struct {
-		fields []agent.EventField
-		drops  uint64
-		want   cause.Cause
+		fields  []agent.EventField
+		drops   uint64
+		skipped []skipped.Count
+		state   cause.State
+		want    cause.Cause
 	}{
-		"right":                {[]agent.EventField{good}, 0, ""},
-		"right, others lost":   {[]agent.EventField{good}, 3, ""},
-		"wrong":                {[]agent.EventField{good, {Event: "exec", Field: "proc.exepath", Truth: "/a", Seen: "/b", Present: true}}, 0, cause.EventFieldWrong},
-		"lacking":              {[]agent.EventField{good, {Event: "open", Field: "fd.num", Truth: "", Seen: ""}}, 0, cause.EventFieldWrong},
-		"lacking, events lost": {[]agent.EventField{good, {Event: "open", Field: "fd.num", Truth: "", Seen: ""}}, 3, cause.EventDrops},
-		"nothing":              {nil, 0, cause.Internal},
+		"right":                   {[]agent.EventField{good}, 0, nil, cause.Pass, ""},
+		"right, others lost":      {[]agent.EventField{good}, 3, nil, cause.Pass, ""},
+		"right, programs skipped": {[]agent.EventField{good}, 0, skips, cause.Fail, cause.EventDrops},
+		"wrong":                   {[]agent.EventField{good, {Event: "exec", Field: "proc.exepath", Truth: "/a", Seen: "/b", Present: true}}, 0, nil, cause.Fail, cause.EventFieldWrong},
+		"lacking":                 {[]agent.EventField{good, {Event: "open", Field: "fd.num", Truth: "", Seen: ""}}, 0, nil, cause.Fail, cause.EventFieldWrong},
+		"lacking, events lost":    {[]agent.EventField{good, {Event: "open", Field: "fd.num", Truth: "", Seen: ""}}, 3, nil, cause.Error, cause.EventDrops},
+		"lacking, all of it":      {[]agent.EventField{good, {Event: "open", Field: "fd.num", Truth: "", Seen: ""}}, 3, skips, cause.Fail, cause.EventDrops},
+		"nothing":                 {nil, 0, skips, cause.Error, cause.Internal},
 	} {
-		if f := cause.Of(agent.EventsReport{Fields: c.fields, Drops: c.drops}.Err()); f.Cause != c.want {
-			t.Errorf("%s: %+v, want %q", name, f, c.want)
+		f := cause.Of(agent.EventsReport{Kernel: "7.3.4", Fields: c.fields, Drops: c.drops, Skipped: c.skipped}.Err())
+		if f.State != c.state || f.Cause != c.want {
+			t.Errorf("%s: %+v, want %s %q", name, f, c.state, c.want)
+		}
+		named := slices.ContainsFunc(f.Evidence, func(e cause.Evidence) bool {
+			return strings.Contains(e.Text, "kernel 7.3.4 did not run program sys_exit for 6 events")
+		})
+		if want := c.want == cause.EventDrops && c.skipped != nil; named != want {
+			t.Errorf("%s: the program is in the evidence: %v\n%v", name, named, f.Evidence)
 		}
 	}
 }

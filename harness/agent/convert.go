@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/driver/skipped"
 	"github.com/mews-farm/mews/harness/agent/wire"
 )
 
@@ -50,7 +51,7 @@ func probeOf(r *wire.LoadProbeReply) ProbeReport {
 }
 
 func eventsOf(r *wire.CheckEventsReply) EventsReport {
-	out := EventsReport{Drops: r.GetDrops()}
+	out := EventsReport{Drops: r.GetDrops(), Skipped: skippedOf(r.GetSkipped())}
 	for _, f := range r.GetFields() {
 		out.Fields = append(out.Fields, EventField{
 			Event: f.GetEvent(), Field: f.GetField(), Truth: f.GetTruth(), Seen: f.GetSeen(), Present: f.GetPresent(),
@@ -59,8 +60,16 @@ func eventsOf(r *wire.CheckEventsReply) EventsReport {
 	return out
 }
 
+func skippedOf(in []*wire.Skipped) []skipped.Count {
+	var out []skipped.Count
+	for _, s := range in {
+		out = append(out, skipped.Count{Program: s.GetProgram(), Calls: s.GetCalls()})
+	}
+	return out
+}
+
 func deedOf(r *wire.RunDeedReply) DeedReport {
-	out := DeedReport{Result: r.GetResult(), Beyond: r.GetBeyond(), Fence: r.GetFence(), Drops: r.GetDrops(), Took: seconds(r.GetSeconds())}
+	out := DeedReport{Result: r.GetResult(), Beyond: r.GetBeyond(), Fence: r.GetFence(), Drops: r.GetDrops(), Took: seconds(r.GetSeconds()), Skipped: skippedOf(r.GetSkipped())}
 	for _, m := range r.GetMatches() {
 		out.Matches = append(out.Matches, consumer.Match{
 			Watch: m.GetWatch(), Time: time.Unix(0, m.GetUnixNano()).UTC(), Fields: m.GetFields(),

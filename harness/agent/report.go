@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/driver/skipped"
 	"github.com/mews-farm/mews/results/cause"
 )
 
@@ -147,6 +148,7 @@ type DeedReport struct {
 	Beyond  uint64           // matches that Matches had no room for; Failure says so too
 	Fence   bool             // every watch reported the fence after the deed: silence before it is proven
 	Drops   uint64           // events lost so far, as far as the consumer can tell while it runs
+	Skipped []skipped.Count  // eBPF programs that the kernel did not run though their event happened, from the start of the deed to the fence
 	Took    time.Duration    // the deed alone
 	Failure error            // why the deed could not be done or the fence was not seen; nil when all went well
 }
@@ -184,8 +186,10 @@ type EventField struct {
 
 // EventsReport is the result of [Client.CheckEvents].
 type EventsReport struct {
-	Fields []EventField
-	Drops  uint64 // events lost so far
+	Kernel  string // uname -r
+	Fields  []EventField
+	Drops   uint64          // events lost so far
+	Skipped []skipped.Count // eBPF programs that the kernel did not run though their event happened, while these did or a crowd of threads opened files
 }
 
 // Err says what is wrong with the events: nil when every field that was looked at was seen as it really was.
@@ -202,6 +206,10 @@ func (r EventsReport) Err() error {
 	switch {
 	case len(r.Fields) == 0:
 		return cause.Errorf(cause.Internal, cause.FaultHarness, "the check of the events' content checked nothing")
+	case len(r.Skipped) > 0: // right fields prove nothing of the others: which events are lost is chance
+		return cause.Failf(cause.EventDrops, cause.FaultDriver, "the kernel did not run the driver's programs for %d events, which no counter of its own knows of; %d of %d event fields are wrong",
+			skipped.Sum(r.Skipped), len(wrong), len(r.Fields)).With(append(skipped.Evidence(r.Kernel, r.Skipped), wrong...)...).
+			Advise("since 7.0 programs at raw tracepoints can be preempted, and are skipped for every other task of the CPU meanwhile: attach them to the tracepoints proper")
 	case len(wrong) > 0 && r.Drops > 0:
 		return cause.Errorf(cause.EventDrops, cause.FaultInfra, "%d of %d event fields are wrong, and %d events were lost: those that were looked at may be among them", len(wrong), len(r.Fields), r.Drops).With(wrong...)
 	case len(wrong) > 0:

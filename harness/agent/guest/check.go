@@ -96,7 +96,8 @@ func Check(path string, stdout io.Writer) error {
 }
 
 // CheckEvents lets a process do a known exec, openat and fork, and puts what the consumer said of them
-// beside the truth.
+// beside the truth. Programs of an eBPF driver that the kernel skipped meanwhile, or while several threads opened files at
+// once, are told of too.
 func (a *Agent) CheckEvents(ctx context.Context, _ *wire.Empty) (*wire.CheckEventsReply, error) {
 	a.busy.Lock()
 	defer a.busy.Unlock()
@@ -117,6 +118,10 @@ func (a *Agent) CheckEvents(ctx context.Context, _ *wire.Empty) (*wire.CheckEven
 	}
 	defer os.Remove(path)
 
+	before, err := s.programs.Read()
+	if err != nil {
+		return nil, err
+	}
 	s.begin()
 	cmd := exec.CommandContext(ctx, selfPath, "check", checkWord, path)
 	env := scenarios.EnvID + "=" + id
@@ -146,11 +151,18 @@ func (a *Agent) CheckEvents(ctx context.Context, _ *wire.Empty) (*wire.CheckEven
 		"proc.exe": selfPath, "proc.exepath": selfPath, "proc.args": "check " + checkWord + " " + path, "proc.env": env,
 	}
 	maps.Copy(process, did.Is)
-	lost, err := a.lost()
+	if err := a.crowd(ctx, s.programs); err != nil {
+		return nil, err
+	}
+	after, err := s.programs.Read()
 	if err != nil {
 		return nil, err
 	}
-	reply := &wire.CheckEventsReply{Drops: lost}
+	lost, err := a.lost() // last: while maps are read, the kernel runs no program at a tracepoint on this CPU
+	if err != nil {
+		return nil, err
+	}
+	reply := &wire.CheckEventsReply{Drops: lost, Skipped: wireSkipped(after.Since(before))}
 	reply.Fields = append(reply.Fields, compare("exec", s.checked, closest(matches, id, call{Type: "execve", Fields: process}), process, map[string]string{"evt.type": "execve"})...)
 	open := call{Type: "openat", Fields: map[string]string{"evt.type": "openat", "fd.name": path, "fd.num": strconv.Itoa(did.FD)}}
 	reply.Fields = append(reply.Fields, compare("open", s.checked, closest(matches, id, open), process, open.Fields)...)

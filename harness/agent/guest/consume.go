@@ -51,13 +51,19 @@ func (a *Agent) StartConsumer(ctx context.Context, r *wire.StartConsumerRequest)
 			return nil, ours("start the process that makes fences", err)
 		}
 	}
-	if a.session, err = start(ctx, c, f, o, watches); err != nil {
+	s, err := start(ctx, c, f, o, watches)
+	if err != nil {
 		if o != nil {
 			err = errors.Join(err, o.stop())
 		}
 		return nil, a.versioned(err, version)
 	}
-	a.session.checked = checked
+	if err := s.programs.Hold(); err != nil { // those that the consumer loaded are there by now
+		_, stopErr := s.stop(ctx)
+		return nil, errors.Join(err, stopErr)
+	}
+	s.checked = checked
+	a.session = s
 	return &wire.StartConsumerReply{Seconds: time.Since(begun).Seconds(), Version: version}, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/driver/skipped"
 	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/agent/wire"
 	"github.com/mews-farm/mews/results/cause"
@@ -37,6 +38,10 @@ func (a *Agent) RunDeed(ctx context.Context, r *wire.RunDeedRequest) (*wire.RunD
 	if !deedID.MatchString(r.GetId()) {
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "%.100q cannot be the id of a deed", r.GetId())
 	}
+	before, err := s.programs.Read()
+	if err != nil {
+		return nil, err
+	}
 	s.begin()
 	begun := time.Now()
 	var result []byte
@@ -55,6 +60,11 @@ func (a *Agent) RunDeed(ctx context.Context, r *wire.RunDeedRequest) (*wire.RunD
 	fenceErr := s.wait(ctx)
 	reply.Fence = fenceErr == nil
 	matches, dropped := s.end()
+	after, err := s.programs.Read()
+	if err != nil {
+		return nil, err
+	}
+	reply.Skipped = wireSkipped(after.Since(before))
 	reply.Matches, reply.Beyond = wireMatches(matches), uint64(dropped)
 	deedErr = errors.Join(deedErr, tooMany(dropped))
 	// A deed that failed explains a fence that was not seen sooner than the other way round.
@@ -62,6 +72,14 @@ func (a *Agent) RunDeed(ctx context.Context, r *wire.RunDeedRequest) (*wire.RunD
 		reply.Failure = wire.FailureFrom(err)
 	}
 	return reply, nil
+}
+
+func wireSkipped(in []skipped.Count) []*wire.Skipped {
+	var out []*wire.Skipped
+	for _, c := range in {
+		out = append(out, &wire.Skipped{Program: wire.Text(c.Program), Calls: c.Calls})
+	}
+	return out
 }
 
 func tooMany(dropped int) error {

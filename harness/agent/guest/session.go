@@ -11,6 +11,7 @@ import (
 
 	"github.com/mews-farm/mews/driver/consumer"
 	"github.com/mews-farm/mews/driver/consumer/fence"
+	"github.com/mews-farm/mews/driver/skipped"
 	"github.com/mews-farm/mews/results/cause"
 )
 
@@ -22,6 +23,7 @@ type session struct {
 	opener   *opener                  // whose process that is; nil: this one
 	watches  []string
 	checked  []string // fields of the watch of [Agent.CheckEvents]; none: it is not among the watches
+	programs skipped.Programs
 
 	mu      sync.Mutex
 	window  []consumer.Match           // not fences
@@ -180,6 +182,9 @@ func (s *session) wait(ctx context.Context) error {
 
 // stop ends the consumer.
 func (s *session) stop(ctx context.Context) (consumer.Stats, error) {
+	if err := s.programs.Close(); err != nil { // a process unloads its probe when it ends
+		return consumer.Stats{}, ours("let go of the eBPF programs", err)
+	}
 	stats, err := s.consumer.Stop(ctx)
 	if s.opener != nil {
 		if stopErr := s.opener.stop(); stopErr != nil {

@@ -1901,6 +1901,7 @@ type CheckEventsReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Fields        []*EventField          `protobuf:"bytes,1,rep,name=fields,proto3" json:"fields,omitempty"`
 	Drops         uint64                 `protobuf:"varint,2,opt,name=drops,proto3" json:"drops,omitempty"`
+	Skipped       []*Skipped             `protobuf:"bytes,3,rep,name=skipped,proto3" json:"skipped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1949,6 +1950,66 @@ func (x *CheckEventsReply) GetDrops() uint64 {
 	return 0
 }
 
+func (x *CheckEventsReply) GetSkipped() []*Skipped {
+	if x != nil {
+		return x.Skipped
+	}
+	return nil
+}
+
+// Skipped is an eBPF program that the kernel did not run though its event happened.
+type Skipped struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Program       string                 `protobuf:"bytes,1,opt,name=program,proto3" json:"program,omitempty"`
+	Calls         uint64                 `protobuf:"varint,2,opt,name=calls,proto3" json:"calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Skipped) Reset() {
+	*x = Skipped{}
+	mi := &file_agent_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Skipped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Skipped) ProtoMessage() {}
+
+func (x *Skipped) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Skipped.ProtoReflect.Descriptor instead.
+func (*Skipped) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Skipped) GetProgram() string {
+	if x != nil {
+		return x.Program
+	}
+	return ""
+}
+
+func (x *Skipped) GetCalls() uint64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
 type EventField struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
@@ -1962,7 +2023,7 @@ type EventField struct {
 
 func (x *EventField) Reset() {
 	*x = EventField{}
-	mi := &file_agent_proto_msgTypes[32]
+	mi := &file_agent_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2035,7 @@ func (x *EventField) String() string {
 func (*EventField) ProtoMessage() {}
 
 func (x *EventField) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[32]
+	mi := &file_agent_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2048,7 @@ func (x *EventField) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventField.ProtoReflect.Descriptor instead.
 func (*EventField) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{32}
+	return file_agent_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *EventField) GetEvent() string {
@@ -2036,7 +2097,7 @@ type RunDeedRequest struct {
 
 func (x *RunDeedRequest) Reset() {
 	*x = RunDeedRequest{}
-	mi := &file_agent_proto_msgTypes[33]
+	mi := &file_agent_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2048,7 +2109,7 @@ func (x *RunDeedRequest) String() string {
 func (*RunDeedRequest) ProtoMessage() {}
 
 func (x *RunDeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[33]
+	mi := &file_agent_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2061,7 +2122,7 @@ func (x *RunDeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunDeedRequest.ProtoReflect.Descriptor instead.
 func (*RunDeedRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{33}
+	return file_agent_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RunDeedRequest) GetId() string {
@@ -2094,13 +2155,14 @@ type RunDeedReply struct {
 	Seconds       float64                `protobuf:"fixed64,5,opt,name=seconds,proto3" json:"seconds,omitempty"`
 	Failure       *Failure               `protobuf:"bytes,6,opt,name=failure,proto3" json:"failure,omitempty"`
 	Beyond        uint64                 `protobuf:"varint,7,opt,name=beyond,proto3" json:"beyond,omitempty"`
+	Skipped       []*Skipped             `protobuf:"bytes,8,rep,name=skipped,proto3" json:"skipped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RunDeedReply) Reset() {
 	*x = RunDeedReply{}
-	mi := &file_agent_proto_msgTypes[34]
+	mi := &file_agent_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2112,7 +2174,7 @@ func (x *RunDeedReply) String() string {
 func (*RunDeedReply) ProtoMessage() {}
 
 func (x *RunDeedReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[34]
+	mi := &file_agent_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2125,7 +2187,7 @@ func (x *RunDeedReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunDeedReply.ProtoReflect.Descriptor instead.
 func (*RunDeedReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{34}
+	return file_agent_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RunDeedReply) GetResult() []byte {
@@ -2177,6 +2239,13 @@ func (x *RunDeedReply) GetBeyond() uint64 {
 	return 0
 }
 
+func (x *RunDeedReply) GetSkipped() []*Skipped {
+	if x != nil {
+		return x.Skipped
+	}
+	return nil
+}
+
 type MeasureRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Paths         []string               `protobuf:"bytes,1,rep,name=paths,proto3" json:"paths,omitempty"` // none: all
@@ -2188,7 +2257,7 @@ type MeasureRequest struct {
 
 func (x *MeasureRequest) Reset() {
 	*x = MeasureRequest{}
-	mi := &file_agent_proto_msgTypes[35]
+	mi := &file_agent_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2200,7 +2269,7 @@ func (x *MeasureRequest) String() string {
 func (*MeasureRequest) ProtoMessage() {}
 
 func (x *MeasureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[35]
+	mi := &file_agent_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2213,7 +2282,7 @@ func (x *MeasureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MeasureRequest.ProtoReflect.Descriptor instead.
 func (*MeasureRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{35}
+	return file_agent_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *MeasureRequest) GetPaths() []string {
@@ -2247,7 +2316,7 @@ type MeasureReply struct {
 
 func (x *MeasureReply) Reset() {
 	*x = MeasureReply{}
-	mi := &file_agent_proto_msgTypes[36]
+	mi := &file_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2328,7 @@ func (x *MeasureReply) String() string {
 func (*MeasureReply) ProtoMessage() {}
 
 func (x *MeasureReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[36]
+	mi := &file_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2341,7 @@ func (x *MeasureReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MeasureReply.ProtoReflect.Descriptor instead.
 func (*MeasureReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{36}
+	return file_agent_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *MeasureReply) GetCosts() []*PathCost {
@@ -2302,7 +2371,7 @@ type PathCost struct {
 
 func (x *PathCost) Reset() {
 	*x = PathCost{}
-	mi := &file_agent_proto_msgTypes[37]
+	mi := &file_agent_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2314,7 +2383,7 @@ func (x *PathCost) String() string {
 func (*PathCost) ProtoMessage() {}
 
 func (x *PathCost) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[37]
+	mi := &file_agent_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2327,7 +2396,7 @@ func (x *PathCost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathCost.ProtoReflect.Descriptor instead.
 func (*PathCost) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{37}
+	return file_agent_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *PathCost) GetPath() string {
@@ -2510,10 +2579,14 @@ const file_agent_proto_rawDesc = "" +
 	"\aseconds\x18\x02 \x01(\x01R\aseconds\x12\x16\n" +
 	"\x06output\x18\x03 \x03(\tR\x06output\x12\x16\n" +
 	"\x06stderr\x18\x04 \x01(\tR\x06stderr\x120\n" +
-	"\afailure\x18\x05 \x01(\v2\x16.mews.agent.v1.FailureR\afailure\"[\n" +
+	"\afailure\x18\x05 \x01(\v2\x16.mews.agent.v1.FailureR\afailure\"\x8d\x01\n" +
 	"\x10CheckEventsReply\x121\n" +
 	"\x06fields\x18\x01 \x03(\v2\x19.mews.agent.v1.EventFieldR\x06fields\x12\x14\n" +
-	"\x05drops\x18\x02 \x01(\x04R\x05drops\"|\n" +
+	"\x05drops\x18\x02 \x01(\x04R\x05drops\x120\n" +
+	"\askipped\x18\x03 \x03(\v2\x16.mews.agent.v1.SkippedR\askipped\"9\n" +
+	"\aSkipped\x12\x18\n" +
+	"\aprogram\x18\x01 \x01(\tR\aprogram\x12\x14\n" +
+	"\x05calls\x18\x02 \x01(\x04R\x05calls\"|\n" +
 	"\n" +
 	"EventField\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x14\n" +
@@ -2524,7 +2597,7 @@ const file_agent_proto_rawDesc = "" +
 	"\x0eRunDeedRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acontext\x18\x02 \x01(\tR\acontext\x12\x18\n" +
-	"\arequest\x18\x03 \x01(\fR\arequest\"\xe6\x01\n" +
+	"\arequest\x18\x03 \x01(\fR\arequest\"\x98\x02\n" +
 	"\fRunDeedReply\x12\x16\n" +
 	"\x06result\x18\x01 \x01(\fR\x06result\x12.\n" +
 	"\amatches\x18\x02 \x03(\v2\x14.mews.agent.v1.MatchR\amatches\x12\x14\n" +
@@ -2532,7 +2605,8 @@ const file_agent_proto_rawDesc = "" +
 	"\x05drops\x18\x04 \x01(\x04R\x05drops\x12\x18\n" +
 	"\aseconds\x18\x05 \x01(\x01R\aseconds\x120\n" +
 	"\afailure\x18\x06 \x01(\v2\x16.mews.agent.v1.FailureR\afailure\x12\x16\n" +
-	"\x06beyond\x18\a \x01(\x04R\x06beyond\"Z\n" +
+	"\x06beyond\x18\a \x01(\x04R\x06beyond\x120\n" +
+	"\askipped\x18\b \x03(\v2\x16.mews.agent.v1.SkippedR\askipped\"Z\n" +
 	"\x0eMeasureRequest\x12\x14\n" +
 	"\x05paths\x18\x01 \x03(\tR\x05paths\x12\x18\n" +
 	"\arepeats\x18\x02 \x01(\x05R\arepeats\x12\x18\n" +
@@ -2587,7 +2661,7 @@ func file_agent_proto_rawDescGZIP() []byte {
 	return file_agent_proto_rawDescData
 }
 
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_agent_proto_goTypes = []any{
 	(*ShellRequest)(nil),         // 0: mews.agent.v1.ShellRequest
 	(*ShellReply)(nil),           // 1: mews.agent.v1.ShellReply
@@ -2621,15 +2695,16 @@ var file_agent_proto_goTypes = []any{
 	(*RunCommandRequest)(nil),    // 29: mews.agent.v1.RunCommandRequest
 	(*RunCommandReply)(nil),      // 30: mews.agent.v1.RunCommandReply
 	(*CheckEventsReply)(nil),     // 31: mews.agent.v1.CheckEventsReply
-	(*EventField)(nil),           // 32: mews.agent.v1.EventField
-	(*RunDeedRequest)(nil),       // 33: mews.agent.v1.RunDeedRequest
-	(*RunDeedReply)(nil),         // 34: mews.agent.v1.RunDeedReply
-	(*MeasureRequest)(nil),       // 35: mews.agent.v1.MeasureRequest
-	(*MeasureReply)(nil),         // 36: mews.agent.v1.MeasureReply
-	(*PathCost)(nil),             // 37: mews.agent.v1.PathCost
-	nil,                          // 38: mews.agent.v1.Match.FieldsEntry
-	nil,                          // 39: mews.agent.v1.StartConsumerRequest.OptionsEntry
-	nil,                          // 40: mews.agent.v1.StopConsumerReply.DropsByEntry
+	(*Skipped)(nil),              // 32: mews.agent.v1.Skipped
+	(*EventField)(nil),           // 33: mews.agent.v1.EventField
+	(*RunDeedRequest)(nil),       // 34: mews.agent.v1.RunDeedRequest
+	(*RunDeedReply)(nil),         // 35: mews.agent.v1.RunDeedReply
+	(*MeasureRequest)(nil),       // 36: mews.agent.v1.MeasureRequest
+	(*MeasureReply)(nil),         // 37: mews.agent.v1.MeasureReply
+	(*PathCost)(nil),             // 38: mews.agent.v1.PathCost
+	nil,                          // 39: mews.agent.v1.Match.FieldsEntry
+	nil,                          // 40: mews.agent.v1.StartConsumerRequest.OptionsEntry
+	nil,                          // 41: mews.agent.v1.StopConsumerReply.DropsByEntry
 }
 var file_agent_proto_depIdxs = []int32{
 	4,  // 0: mews.agent.v1.Failure.evidence:type_name -> mews.agent.v1.Evidence
@@ -2639,66 +2714,68 @@ var file_agent_proto_depIdxs = []int32{
 	3,  // 4: mews.agent.v1.Program.failure:type_name -> mews.agent.v1.Failure
 	18, // 5: mews.agent.v1.LoadProbeReply.programs:type_name -> mews.agent.v1.Program
 	3,  // 6: mews.agent.v1.LoadLegacyReply.failure:type_name -> mews.agent.v1.Failure
-	38, // 7: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
+	39, // 7: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
 	24, // 8: mews.agent.v1.StartConsumerRequest.watches:type_name -> mews.agent.v1.Watch
-	39, // 9: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
-	40, // 10: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
+	40, // 9: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
+	41, // 10: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
 	3,  // 11: mews.agent.v1.RunCommandReply.failure:type_name -> mews.agent.v1.Failure
-	32, // 12: mews.agent.v1.CheckEventsReply.fields:type_name -> mews.agent.v1.EventField
-	25, // 13: mews.agent.v1.RunDeedReply.matches:type_name -> mews.agent.v1.Match
-	3,  // 14: mews.agent.v1.RunDeedReply.failure:type_name -> mews.agent.v1.Failure
-	37, // 15: mews.agent.v1.MeasureReply.costs:type_name -> mews.agent.v1.PathCost
-	2,  // 16: mews.agent.v1.Agent.Hello:input_type -> mews.agent.v1.Empty
-	2,  // 17: mews.agent.v1.Agent.Ping:input_type -> mews.agent.v1.Empty
-	6,  // 18: mews.agent.v1.Agent.SetTime:input_type -> mews.agent.v1.SetTimeRequest
-	7,  // 19: mews.agent.v1.Agent.Dmesg:input_type -> mews.agent.v1.DmesgRequest
-	10, // 20: mews.agent.v1.Agent.Log:input_type -> mews.agent.v1.LogRequest
-	12, // 21: mews.agent.v1.Agent.Upload:input_type -> mews.agent.v1.UploadRequest
-	13, // 22: mews.agent.v1.Agent.LoadModule:input_type -> mews.agent.v1.LoadModuleRequest
-	15, // 23: mews.agent.v1.Agent.UnloadModule:input_type -> mews.agent.v1.UnloadModuleRequest
-	17, // 24: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.LoadProbeRequest
-	2,  // 25: mews.agent.v1.Agent.UnloadProbe:input_type -> mews.agent.v1.Empty
-	20, // 26: mews.agent.v1.Agent.LoadLegacy:input_type -> mews.agent.v1.LoadLegacyRequest
-	2,  // 27: mews.agent.v1.Agent.UnloadLegacy:input_type -> mews.agent.v1.Empty
-	2,  // 28: mews.agent.v1.Agent.LoadTracer:input_type -> mews.agent.v1.Empty
-	2,  // 29: mews.agent.v1.Agent.UnloadTracer:input_type -> mews.agent.v1.Empty
-	26, // 30: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
-	2,  // 31: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
-	29, // 32: mews.agent.v1.Agent.RunCommand:input_type -> mews.agent.v1.RunCommandRequest
-	2,  // 33: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
-	2,  // 34: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
-	33, // 35: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
-	0,  // 36: mews.agent.v1.Agent.Shell:input_type -> mews.agent.v1.ShellRequest
-	35, // 37: mews.agent.v1.Agent.Measure:input_type -> mews.agent.v1.MeasureRequest
-	2,  // 38: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
-	5,  // 39: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
-	2,  // 40: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
-	2,  // 41: mews.agent.v1.Agent.SetTime:output_type -> mews.agent.v1.Empty
-	8,  // 42: mews.agent.v1.Agent.Dmesg:output_type -> mews.agent.v1.DmesgReply
-	11, // 43: mews.agent.v1.Agent.Log:output_type -> mews.agent.v1.LogReply
-	2,  // 44: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
-	14, // 45: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
-	16, // 46: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
-	19, // 47: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
-	2,  // 48: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
-	21, // 49: mews.agent.v1.Agent.LoadLegacy:output_type -> mews.agent.v1.LoadLegacyReply
-	2,  // 50: mews.agent.v1.Agent.UnloadLegacy:output_type -> mews.agent.v1.Empty
-	22, // 51: mews.agent.v1.Agent.LoadTracer:output_type -> mews.agent.v1.LoadTracerReply
-	23, // 52: mews.agent.v1.Agent.UnloadTracer:output_type -> mews.agent.v1.UnloadTracerReply
-	27, // 53: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
-	28, // 54: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
-	30, // 55: mews.agent.v1.Agent.RunCommand:output_type -> mews.agent.v1.RunCommandReply
-	2,  // 56: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
-	31, // 57: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
-	34, // 58: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
-	1,  // 59: mews.agent.v1.Agent.Shell:output_type -> mews.agent.v1.ShellReply
-	36, // 60: mews.agent.v1.Agent.Measure:output_type -> mews.agent.v1.MeasureReply
-	2,  // 61: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
-	39, // [39:62] is the sub-list for method output_type
-	16, // [16:39] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	33, // 12: mews.agent.v1.CheckEventsReply.fields:type_name -> mews.agent.v1.EventField
+	32, // 13: mews.agent.v1.CheckEventsReply.skipped:type_name -> mews.agent.v1.Skipped
+	25, // 14: mews.agent.v1.RunDeedReply.matches:type_name -> mews.agent.v1.Match
+	3,  // 15: mews.agent.v1.RunDeedReply.failure:type_name -> mews.agent.v1.Failure
+	32, // 16: mews.agent.v1.RunDeedReply.skipped:type_name -> mews.agent.v1.Skipped
+	38, // 17: mews.agent.v1.MeasureReply.costs:type_name -> mews.agent.v1.PathCost
+	2,  // 18: mews.agent.v1.Agent.Hello:input_type -> mews.agent.v1.Empty
+	2,  // 19: mews.agent.v1.Agent.Ping:input_type -> mews.agent.v1.Empty
+	6,  // 20: mews.agent.v1.Agent.SetTime:input_type -> mews.agent.v1.SetTimeRequest
+	7,  // 21: mews.agent.v1.Agent.Dmesg:input_type -> mews.agent.v1.DmesgRequest
+	10, // 22: mews.agent.v1.Agent.Log:input_type -> mews.agent.v1.LogRequest
+	12, // 23: mews.agent.v1.Agent.Upload:input_type -> mews.agent.v1.UploadRequest
+	13, // 24: mews.agent.v1.Agent.LoadModule:input_type -> mews.agent.v1.LoadModuleRequest
+	15, // 25: mews.agent.v1.Agent.UnloadModule:input_type -> mews.agent.v1.UnloadModuleRequest
+	17, // 26: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.LoadProbeRequest
+	2,  // 27: mews.agent.v1.Agent.UnloadProbe:input_type -> mews.agent.v1.Empty
+	20, // 28: mews.agent.v1.Agent.LoadLegacy:input_type -> mews.agent.v1.LoadLegacyRequest
+	2,  // 29: mews.agent.v1.Agent.UnloadLegacy:input_type -> mews.agent.v1.Empty
+	2,  // 30: mews.agent.v1.Agent.LoadTracer:input_type -> mews.agent.v1.Empty
+	2,  // 31: mews.agent.v1.Agent.UnloadTracer:input_type -> mews.agent.v1.Empty
+	26, // 32: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
+	2,  // 33: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
+	29, // 34: mews.agent.v1.Agent.RunCommand:input_type -> mews.agent.v1.RunCommandRequest
+	2,  // 35: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
+	2,  // 36: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
+	34, // 37: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
+	0,  // 38: mews.agent.v1.Agent.Shell:input_type -> mews.agent.v1.ShellRequest
+	36, // 39: mews.agent.v1.Agent.Measure:input_type -> mews.agent.v1.MeasureRequest
+	2,  // 40: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
+	5,  // 41: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
+	2,  // 42: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
+	2,  // 43: mews.agent.v1.Agent.SetTime:output_type -> mews.agent.v1.Empty
+	8,  // 44: mews.agent.v1.Agent.Dmesg:output_type -> mews.agent.v1.DmesgReply
+	11, // 45: mews.agent.v1.Agent.Log:output_type -> mews.agent.v1.LogReply
+	2,  // 46: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
+	14, // 47: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
+	16, // 48: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
+	19, // 49: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
+	2,  // 50: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
+	21, // 51: mews.agent.v1.Agent.LoadLegacy:output_type -> mews.agent.v1.LoadLegacyReply
+	2,  // 52: mews.agent.v1.Agent.UnloadLegacy:output_type -> mews.agent.v1.Empty
+	22, // 53: mews.agent.v1.Agent.LoadTracer:output_type -> mews.agent.v1.LoadTracerReply
+	23, // 54: mews.agent.v1.Agent.UnloadTracer:output_type -> mews.agent.v1.UnloadTracerReply
+	27, // 55: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
+	28, // 56: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
+	30, // 57: mews.agent.v1.Agent.RunCommand:output_type -> mews.agent.v1.RunCommandReply
+	2,  // 58: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
+	31, // 59: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
+	35, // 60: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
+	1,  // 61: mews.agent.v1.Agent.Shell:output_type -> mews.agent.v1.ShellReply
+	37, // 62: mews.agent.v1.Agent.Measure:output_type -> mews.agent.v1.MeasureReply
+	2,  // 63: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
+	41, // [41:64] is the sub-list for method output_type
+	18, // [18:41] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_agent_proto_init() }
@@ -2712,7 +2789,7 @@ func file_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -40,6 +40,7 @@ func main() {
 	out := flag.String("out", "out/bench.json", "where the figures go")
 	rounds := flag.Int("rounds", 3, "measurements of each figure")
 	only := flag.String("only", "", "take only the figures whose key matches this `regexp`: "+strings.Join(keys(), ", "))
+	filled := flag.Bool("filled", false, "the archive is filled already: do not run the profile quick for that first")
 	cold := flag.Bool("cold", false, "also measure a run with an empty archive, which downloads about 0.5 GB; once")
 	flag.Parse()
 	wanted, err := regexp.Compile(*only)
@@ -49,7 +50,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	figures, err := measure(ctx, *rounds, wanted)
+	figures, err := measure(ctx, *rounds, wanted, *filled)
 	if *cold {
 		f, coldErr := coldRun(ctx)
 		figures, err = append(figures, f...), errors.Join(err, coldErr)
@@ -82,6 +83,7 @@ var origins = []origin{
 	{"apt", func(ctx context.Context, rounds int) ([]figure, error) {
 		return goBench(ctx, "./kernels/internal/apt", "^BenchmarkRead$/^kernels$", figure{Name: "read the package indexes of an update, processor time for 100 MB decompressed", Unit: "s", Goal: 2, Reference: "limit", ReferenceValue: 2}, rounds)
 	}},
+	{"probe", probeLoad},
 	{"rules", func(ctx context.Context, rounds int) ([]figure, error) {
 		return goBench(ctx, "./scenarios/rules", "^BenchmarkMillionEvents$", figure{Name: "25 rules on 1,000,000 events that match nothing, processor time", Unit: "s", Goal: 1, Reference: "limit", ReferenceValue: 1}, rounds)
 	}},
@@ -96,10 +98,12 @@ func keys() []string {
 }
 
 // measure takes every figure of those wanted that it can; one that cannot be taken does not keep the others from it.
-func measure(ctx context.Context, rounds int, wanted *regexp.Regexp) ([]figure, error) {
+func measure(ctx context.Context, rounds int, wanted *regexp.Regexp, filled bool) ([]figure, error) {
 	// The first run fills the archive, so that what is measured afterwards is the run and not the network.
-	if _, err := quick(ctx, os.Environ()); err != nil {
-		return nil, fmt.Errorf("fill the archive: %w", err)
+	if !filled {
+		if _, err := quick(ctx, os.Environ()); err != nil {
+			return nil, fmt.Errorf("fill the archive: %w", err)
+		}
 	}
 	var figures []figure
 	var errs []error

@@ -172,6 +172,7 @@ func (c *cellRun) settle(s scenarios.Scenario, times []*outcome, sum *tally) err
 	}
 	sum.events += o.total.Events
 	sum.drops += o.total.Drops
+	sum.skipped += o.seen.Skipped
 	if o.splat != nil && c.splat == nil {
 		c.splat = o.splat
 	}

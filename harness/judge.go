@@ -89,6 +89,9 @@ func (c *cellRun) recordUnable() (unable, err error) {
 // summary is what the stage comes to.
 func (c *cellRun) summary(sum tally, unable error) (string, error) {
 	note := fmt.Sprintf("%d of %d as expected; %d events, %d drops", sum.passed, len(c.Scenarios), sum.events, sum.drops)
+	if sum.skipped > 0 {
+		note += fmt.Sprintf(", and %d for which the kernel did not run the driver's programs", sum.skipped)
+	}
 	if len(c.Unable) > 0 {
 		note += fmt.Sprintf("; for %d the consumer has no means", len(c.Unable))
 	}
@@ -129,6 +132,7 @@ type call func(limit time.Duration, f func(context.Context) error) error
 type tally struct {
 	passed        int
 	events, drops uint64
+	skipped       uint64 // events for which the kernel did not run the driver's programs
 	worst         error
 }
 
@@ -158,6 +162,7 @@ func (c *cellRun) batch(call call, g *guest, batch []scenarios.Scenario, sum *ta
 		var all []results.Scenario
 		for _, o := range seen[i] {
 			o.Drops += total.Drops
+			sum.skipped += o.Skipped
 			all = append(all, record(s, o, scenarios.Judge(s, o)))
 		}
 		if err := c.judged(s, all, sum); err != nil {
@@ -226,6 +231,7 @@ func (c *cellRun) observe(call call, g *guest, s scenarios.Scenario) (scenarios.
 		}
 		*side.done, *side.fence = deedDone(rep, s.Needs.Syscalls), rep.Fence
 		*side.skips = skipped.Evidence(g.c.Hello().Release, rep.Skipped)
+		o.Skipped += skipped.Sum(rep.Skipped)
 		o.Drops += rep.Beyond // more matches than are kept: the alert that decides may be among the rest
 		for _, m := range rep.Matches {
 			*side.alerts = append(*side.alerts, scenarios.Alert{Rule: m.Watch, Fields: m.Fields})

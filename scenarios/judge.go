@@ -35,6 +35,7 @@ type Observation struct {
 	// AttackSkipped and TwinSkipped name the driver's programs that the kernel did not run though their event happened, between
 	// the deed's start and its fence. No counter of a driver or a consumer knows of them.
 	AttackSkipped, TwinSkipped []cause.Evidence
+	Skipped                    uint64 // how often, both together
 }
 
 // Verdict is the finding, how often the rule fired for each deed, and the fields of the attack's first alert.

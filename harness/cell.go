@@ -195,6 +195,7 @@ func (c *cellRun) prepare(ctx context.Context) error {
 		if c.files, err = c.parts.Kernel(ctx, c.Resolved); err != nil {
 			return "", err
 		}
+		c.learn()
 		if c.Boots() {
 			c.disks, err = c.parts.Disks(ctx, c.Cell)
 		}

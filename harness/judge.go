@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/mews-farm/mews/driver/consumer"
@@ -71,7 +70,7 @@ func (c *cellRun) scenarios(call call, g *guest) (string, error) {
 // times is how often each scenario is done.
 func (c *cellRun) times() int { return max(1, c.Repeat) }
 
-// recordUnable records the scenarios that the consumer has no means for, and returns why of one of them.
+// recordUnable records the scenarios that the consumer or the kernel has no means for, and returns why of one of them.
 func (c *cellRun) recordUnable() (unable, err error) {
 	for _, s := range c.Scenarios {
 		if e := c.Unable[s.Name]; e != nil {
@@ -93,7 +92,7 @@ func (c *cellRun) summary(sum tally, unable error) (string, error) {
 		note += fmt.Sprintf(", and %d for which the kernel did not run the driver's programs", sum.skipped)
 	}
 	if len(c.Unable) > 0 {
-		note += fmt.Sprintf("; for %d the consumer has no means", len(c.Unable))
+		note += fmt.Sprintf("; for %d the consumer or the kernel has no means", len(c.Unable))
 	}
 	if len(c.Unable) == len(c.Scenarios) {
 		return note, unable
@@ -229,7 +228,7 @@ func (c *cellRun) observe(call call, g *guest, s scenarios.Scenario) (scenarios.
 		}); err != nil {
 			return o, killed(s.Name+"'s "+side.name, err)
 		}
-		*side.done, *side.fence = deedDone(rep, s.Needs.Syscalls), rep.Fence
+		*side.done, *side.fence = deedDone(rep, s.Needs), rep.Fence
 		*side.skips = skipped.Evidence(g.c.Hello().Release, rep.Skipped)
 		o.Skipped += skipped.Sum(rep.Skipped)
 		o.Drops += rep.Beyond // more matches than are kept: the alert that decides may be among the rest
@@ -243,9 +242,9 @@ func (c *cellRun) observe(call call, g *guest, s scenarios.Scenario) (scenarios.
 	return o, nil
 }
 
-// deedDone is nil only if the acting process says that it did every step. A system call that the scenario needs and the
-// kernel answers with ENOSYS is proof that the deed cannot be done there.
-func deedDone(rep agent.DeedReport, needs []string) error {
+// deedDone is nil only if the acting process says that it did every step. What the scenario needs and the kernel refuses with
+// proof cannot be done there.
+func deedDone(rep agent.DeedReport, needs scenarios.Needs) error {
 	if len(rep.Result) == 0 {
 		if rep.Failure != nil {
 			return rep.Failure
@@ -257,11 +256,8 @@ func deedDone(rep agent.DeedReport, needs []string) error {
 		return cause.Errorf(cause.ScenarioBroken, cause.FaultScenario, "the acting process's result is not readable: %w", err)
 	}
 	for _, st := range res.Steps {
-		if syscall.Errno(st.Errno) == syscall.ENOSYS && len(needs) > 0 {
-			return &cause.Err{
-				Finding: cause.Finding{State: cause.Unsupported, Cause: cause.SyscallMissing, Fault: cause.FaultKernel},
-				What:    fmt.Sprintf("this kernel does not have what the scenario needs (%s): %s", strings.Join(needs, ", "), st.Error),
-			}
+		if err := refused(st, needs); err != nil {
+			return err
 		}
 	}
 	if err := res.Err(); err != nil {

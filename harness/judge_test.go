@@ -5,6 +5,7 @@ package harness
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -52,25 +53,35 @@ func TestDeedDone(t *testing.T) {
 		}
 		return agent.DeedReport{Result: b}
 	}
-	missing := scenarios.Result{Want: 1, Steps: []scenarios.StepResult{{Action: "open", Errno: int(syscall.ENOSYS), Error: "openat2: function not implemented"}}}
+	refused := func(by cause.Cause) agent.DeedReport {
+		return report(scenarios.Result{Want: 1, Steps: []scenarios.StepResult{{Action: "open", Errno: int(syscall.ENOSYS), Error: "openat2: function not implemented", Refused: by, Proof: "the proof"}}})
+	}
+	openat2 := scenarios.Needs{Syscalls: []string{"openat2"}}
 	for _, c := range []struct {
 		name  string
 		rep   agent.DeedReport
-		needs []string
+		needs scenarios.Needs
 		state cause.State
 		cause cause.Cause
 	}{
-		{"done", report(scenarios.Result{Want: 1, Steps: []scenarios.StepResult{{Action: "open", OK: true}}}), nil, cause.Pass, ""},
-		{"a call that the kernel lacks", report(missing), []string{"openat2"}, cause.Unsupported, cause.SyscallMissing},
-		{"the same, and nobody said that it is needed", report(missing), nil, cause.Error, cause.ScenarioBroken},
-		{"half done", report(scenarios.Result{Want: 2, Steps: []scenarios.StepResult{{OK: true}}}), nil, cause.Error, cause.ScenarioBroken},
-		{"nothing said", agent.DeedReport{}, nil, cause.Error, cause.ScenarioBroken},
-		{"garbage", agent.DeedReport{Result: json.RawMessage("{")}, nil, cause.Error, cause.ScenarioBroken},
+		{"done", report(scenarios.Result{Want: 1, Steps: []scenarios.StepResult{{Action: "open", OK: true}}}), scenarios.Needs{}, cause.Pass, ""},
+		{"a call that the kernel lacks", refused(cause.SyscallMissing), openat2, cause.Unsupported, cause.SyscallMissing},
+		{"the same, and nobody said that it is needed", refused(cause.SyscallMissing), scenarios.Needs{}, cause.Error, cause.ScenarioBroken},
+		{"a call that the kernel has, and nobody gets", refused(cause.SyscallDenied), openat2, cause.Fail, cause.SyscallDenied},
+		{"what the kernel does not know", refused(cause.KernelLacks), scenarios.Needs{Capabilities: []string{"CAP_BPF"}}, cause.Unsupported, cause.KernelLacks},
+		{"what is forbidden", refused(cause.PolicyDenied), scenarios.Needs{}, cause.Unsupported, cause.PolicyDenied},
+		{"a word of its own", refused(cause.RuleSilent), openat2, cause.Error, cause.ScenarioBroken},
+		{"half done", report(scenarios.Result{Want: 2, Steps: []scenarios.StepResult{{OK: true}}}), scenarios.Needs{}, cause.Error, cause.ScenarioBroken},
+		{"nothing said", agent.DeedReport{}, scenarios.Needs{}, cause.Error, cause.ScenarioBroken},
+		{"garbage", agent.DeedReport{Result: json.RawMessage("{")}, scenarios.Needs{}, cause.Error, cause.ScenarioBroken},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := cause.Of(deedDone(c.rep, c.needs))
 			if f.State != c.state || f.Cause != c.cause {
 				t.Errorf("%s %s, want %s %s", f.State, f.Cause, c.state, c.cause)
+			}
+			if proven := f.State == cause.Unsupported || f.State == cause.Fail; proven && !strings.Contains(fmt.Sprint(f.Evidence), "the proof") {
+				t.Errorf("the evidence %v lacks the proof", f.Evidence)
 			}
 		})
 	}

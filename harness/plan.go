@@ -45,7 +45,7 @@ type Cell struct {
 	Consumer  matrix.Consumer
 	Scenarios []scenarios.Scenario
 	Rules     map[string]Rule       // by name, in the consumer's vocabulary
-	Unable    map[string]*cause.Err // scenarios that the consumer has no means for, by name: unsupported
+	Unable    map[string]*cause.Err // scenarios that the consumer or the kernel has no means for, by name: unsupported
 	Err       error                 // why the kernel could not be resolved; carries a finding
 	Expect    *results.Expect       // what the profile foresees; nil: a pass
 	Allow     []splat.Allowance     // complaints of the kernel that are excused
@@ -92,6 +92,8 @@ type Resolver interface {
 	Named(ctx context.Context, selector string) ([]Found, error)
 	// Find is the newest package of that name in suites.
 	Find(ctx context.Context, suites []string, name string) (kernels.Package, error)
+	// Config is the configuration of a kernel whose packages are held; nil where it would have to be fetched.
+	Config(ctx context.Context, r *kernels.Resolved) *kernels.Config
 }
 
 // UsageError is a selection that names nothing: exit code 2.
@@ -181,6 +183,10 @@ func MakePlan(ctx context.Context, m *matrix.Matrix, sel Selection, cat *scenari
 			return nil, usagef("--kernel %s matches no kernel of profile %s, which has %s", selector, prof.Name, strings.Join(releases(entries), ", "))
 		}
 	}
+	known := newConfigs(ctx, r, scens)
+	if err := hopeless(scens, entries, known); err != nil {
+		return nil, err
+	}
 	for _, f := range entries {
 		if f.err != nil {
 			for _, w := range crews {
@@ -199,6 +205,7 @@ func MakePlan(ctx context.Context, m *matrix.Matrix, sel Selection, cat *scenari
 					w.Err = k.Err
 				}
 				w.Denied = denied(k, w.Driver)
+				w.Unable = unableOn(w.Scenarios, k.Kernel, known.of(k.Resolved), w.Unable)
 				w.Expect = prof.Expected(f.entry.Name, w.Driver.Name)
 				w.Allow = allowances(m.Allowed, f.entry, k.Resolved, w.Driver.Name)
 				plan.add(f.entry, k.Resolved, w)

@@ -20,7 +20,8 @@ import (
 type index struct {
 	releases map[string][]string // by the first suite, newest first
 	down     map[string]error
-	sysdig   string // the version of every userland's
+	sysdig   string            // the version of every userland's
+	configs  map[string]string // of the kernels whose packages are held, by release
 }
 
 func (x index) Kernels(_ context.Context, e matrix.Kernel, latest int) ([]Found, error) {
@@ -61,6 +62,18 @@ func (x index) Find(_ context.Context, suites []string, name string) (kernels.Pa
 		return kernels.Package{Name: name, Version: x.sysdig}, nil
 	}
 	return kernels.Package{Name: name, Version: "0.23.2-6"}, nil
+}
+
+func (x index) Config(_ context.Context, r *kernels.Resolved) *kernels.Config {
+	text, held := x.configs[r.Kernel.Release]
+	if !held {
+		return nil
+	}
+	c, err := kernels.ParseConfig(strings.NewReader(text))
+	if err != nil {
+		panic(err)
+	}
+	return c
 }
 
 func testIndex() index {

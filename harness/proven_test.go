@@ -8,6 +8,7 @@ import (
 
 	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/results/cause"
+	"github.com/mews-farm/mews/scenarios"
 )
 
 // A guest that could not be taken up is no verdict, and takes none back.
@@ -37,15 +38,15 @@ func TestWhatClonesHaveShownStands(t *testing.T) {
 // A deed that was done, and that mews could not clear up after, is not one to go on from.
 func TestDeedThatLeftSomething(t *testing.T) {
 	done := agent.DeedReport{Result: []byte(`{"want":1,"steps":[{"ok":true}]}`)}
-	if err := deedDone(done, nil); err != nil {
+	if err := deedDone(done, scenarios.Needs{}); err != nil {
 		t.Fatal(err)
 	}
 	done.Failure = cause.Errorf(cause.Internal, cause.FaultHarness, "unmount: device or resource busy")
-	if f := cause.Of(deedDone(done, nil)); f.State != cause.Error || f.Cause != cause.Internal {
+	if f := cause.Of(deedDone(done, scenarios.Needs{})); f.State != cause.Error || f.Cause != cause.Internal {
 		t.Errorf("%+v", f)
 	}
 	done.Failure = cause.Errorf(cause.NoEvents, cause.FaultHarness, "no fence")
-	if err := deedDone(done, nil); err != nil {
+	if err := deedDone(done, scenarios.Needs{}); err != nil {
 		t.Errorf("a fence that was not seen is judged by itself: %v", err)
 	}
 }

@@ -102,8 +102,12 @@ func openFiles(k Kernel, root, headers string) (*Files, error) {
 		return nil, cause.Errorf(cause.PackageCorrupt, cause.FaultInfra, "read kernel config: %w", err)
 	}
 	defer config.Close()
-	if f.Config, err = ParseConfig(config); err != nil || headers == "" {
+	if f.Config, err = ParseConfig(config); err != nil {
 		return f, err
+	}
+	f.Config.file = strings.TrimPrefix(strings.TrimPrefix(path, root+"/"), headers+"/")
+	if headers == "" {
+		return f, nil
 	}
 	f.Config.compileH, err = CompileH(headers, k.Release)
 	return f, err

@@ -204,3 +204,21 @@ func TestTreeAfterAKill(t *testing.T) {
 		t.Errorf("f holds %q", b)
 	}
 }
+
+// Of each symbol the file's own line can be shown, also of one that is not set.
+func TestConfigLines(t *testing.T) {
+	c, err := ParseConfig(strings.NewReader("#\n# Automatically generated file\nCONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=\"x\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for symbol, want := range map[string]string{
+		"A": ".config:3: CONFIG_A=y", "CONFIG_B": ".config:4: # CONFIG_B is not set", "C": `.config:5: CONFIG_C="x"`, "CONFIG_D": ".config: there is no CONFIG_D",
+	} {
+		if got := c.Line(symbol).String(); got != want {
+			t.Errorf("%s: %q, want %q", symbol, got, want)
+		}
+	}
+	if c.Get("B") != "" {
+		t.Error("what is not set has a value")
+	}
+}

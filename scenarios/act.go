@@ -26,8 +26,10 @@ type Deed struct {
 	ID        string  `json:"id"` // must equal $MEWS_ID of the acting process
 	Context   Context `json:"context"`
 	Container Setup   `json:"container,omitzero"`
-	Steps     []Step  `json:"steps"`
-	Cleanup   []Step  `json:"cleanup,omitempty"` // done whatever became of the steps
+	// Capabilities are asked for before the first step.
+	Capabilities []string `json:"capabilities,omitempty"`
+	Steps        []Step   `json:"steps"`
+	Cleanup      []Step   `json:"cleanup,omitempty"` // done whatever became of the steps
 }
 
 // Result is what the acting process did. Steps after one that failed are not tried, and
@@ -46,7 +48,13 @@ type StepResult struct {
 	Errno  int    `json:"errno,omitempty"` // of the system call that failed, where one did
 	Error  string `json:"error,omitempty"`
 	Detail Detail `json:"detail"`
+	// Refused is why the kernel did not give what the step needs, where that is proven, and Proof what proves it.
+	Refused cause.Cause `json:"refused,omitempty"`
+	Proof   string      `json:"proof,omitempty"`
 }
+
+// actionNeeds is the step that stands for the needs of a deed, which were not met: no other was tried.
+const actionNeeds = "needs"
 
 // Err is nil only if every step was done; else SCENARIO_BROKEN with the step that failed.
 func (r Result) Err() error {
@@ -73,6 +81,10 @@ func Act(ctx context.Context, r io.Reader, w io.Writer) error {
 		return fmt.Errorf("the deed's id is %q and %s is %q: an alert could not be told from another's", d.ID, EnvID, env)
 	}
 	res := Result{ID: d.ID, PID: os.Getpid(), Want: len(d.Steps) + len(d.Cleanup), Steps: []StepResult{}}
+	if err := able(d.Capabilities); err != nil {
+		res.Steps = append(res.Steps, failed(StepResult{Action: actionNeeds, Detail: Detail{FD: -1}}, nil, err))
+		return json.NewEncoder(w).Encode(res)
+	}
 	for _, s := range d.Steps {
 		if _, ok := s.action.(last); ok {
 			return leave(ctx, w, res, s.action)
@@ -123,10 +135,26 @@ func do(ctx context.Context, a Action) StepResult {
 	detail, err := a.Do(ctx)
 	s := StepResult{Action: a.Kind(), OK: err == nil, Detail: detail}
 	if err != nil {
-		s.Error = err.Error()
-		var errno unix.Errno
-		if errors.As(err, &errno) {
-			s.Errno = int(errno)
+		s = failed(s, a.needs(), err)
+	}
+	return s
+}
+
+// failed is the result of a step that failed by err. needs are the system calls that not every kernel has.
+func failed(s StepResult, needs []string, err error) StepResult {
+	s.Error = err.Error()
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		s.Errno = int(errno)
+	}
+	var no *refusal
+	switch {
+	case errors.As(err, &no):
+		s.Refused, s.Proof = no.cause, no.proof
+	case errno == unix.ENOSYS && len(needs) > 0:
+		s.Refused, s.Proof = cause.SyscallMissing, "the errno is ENOSYS"
+		if line := present(needs); line != "" {
+			s.Refused, s.Proof = cause.SyscallDenied, "/proc/kallsyms: "+line
 		}
 	}
 	return s

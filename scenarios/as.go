@@ -16,6 +16,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mews-farm/mews/results/cause"
 )
 
 // As does steps in a child that has the name of another program: what a server, a login or a client of SSH does is told
@@ -136,7 +138,12 @@ const maxAs = 32 << 10
 // failure is the step that failed, with its errno: a child's is the parent's.
 func (r Result) failure() error {
 	if n := len(r.Steps); n > 0 && r.Steps[n-1].Errno != 0 {
-		return fmt.Errorf("%s (%w)", r.Steps[n-1].Error, unix.Errno(r.Steps[n-1].Errno))
+		last := r.Steps[n-1]
+		err := fmt.Errorf("%s (%w)", last.Error, unix.Errno(last.Errno))
+		if last.Refused == cause.KernelLacks || last.Refused == cause.PolicyDenied {
+			return &refusal{last.Refused, last.Proof, err}
+		}
+		return err
 	}
 	if err := r.Err(); err != nil {
 		return errors.New(err.Error()) // whose finding is for whoever judges to make

@@ -27,7 +27,7 @@ type document struct {
 	MITRE       []string                  `yaml:"mitre"`
 	Context     strictyaml.Str            `yaml:"context,required"`
 	Container   *setupForm                `yaml:"container"`
-	Needs       Needs                     `yaml:"needs"`
+	Needs       needsForm                 `yaml:"needs"`
 	Vars        strictyaml.Map[string]    `yaml:"vars"`
 	Setup       []strictyaml.At[stepForm] `yaml:"setup"`
 	Attack      []strictyaml.At[stepForm] `yaml:"attack"`
@@ -59,7 +59,6 @@ func Parse(file string, data []byte) (Scenario, error) {
 		Owner:       d.Owner,
 		MITRE:       d.MITRE,
 		Context:     Context(d.Context.V),
-		Needs:       d.Needs,
 		Vars:        map[string]string{},
 		Expect:      Expect{Priority: d.Expect.Priority, Fields: map[string]string{}},
 	}
@@ -78,6 +77,8 @@ func Parse(file string, data []byte) (Scenario, error) {
 			errs = append(errs, d.Context.Errorf("the scenario says how its container is made, and its context is host"))
 		}
 	}
+	needs, wrong := d.Needs.needs()
+	s.Needs, errs = needs, append(errs, wrong...)
 	for _, e := range d.Vars {
 		if s.Vars[e.Key.V] = e.Value; e.Key.V == "id" {
 			errs = append(errs, e.Key.Errorf("${id} is every deed's own and cannot be defined"))
@@ -161,7 +162,18 @@ func Lint(s Scenario, set *rules.Set) []error {
 	if len(s.Twin) == 0 {
 		bad("it has no twin: a rule that always fires would pass")
 	}
-	return append(errs, lintShape(s)...)
+	return append(errs, slices.Concat(lintShape(s), lintNeeds(s))...)
+}
+
+// lintNeeds says which capability a scenario needs and its own container does not have: no kernel would change that.
+func lintNeeds(s Scenario) []error {
+	var errs []error
+	for _, c := range s.Needs.Capabilities {
+		if s.Context == Container && !s.Container.Privileged && !slices.Contains(DockerCapabilities, c) {
+			errs = append(errs, fmt.Errorf("scenario %s: it needs %s, which its container does not have; a privileged one has", s.Name, c))
+		}
+	}
+	return errs
 }
 
 func lintShape(s Scenario) []error {

@@ -44,11 +44,6 @@ type Scenario struct {
 	Foreign     *Foreign // the test of event-generator's that it was made of; nil: it is one of mews's own, with a twin
 }
 
-// Needs is what a kernel must have for the deeds to be possible.
-type Needs struct {
-	Syscalls []string `yaml:"syscalls"`
-}
-
 // Expect is what the alert must say.
 type Expect struct {
 	Priority string            // the rule's
@@ -78,7 +73,7 @@ func (s Scenario) deed(steps []Step, id string, vars map[string]string) (Deed, e
 	if err != nil {
 		return Deed{}, err
 	}
-	d := Deed{ID: id, Context: s.Context, Container: s.Container}
+	d := Deed{ID: id, Context: s.Context, Container: s.Container, Capabilities: s.Needs.Capabilities}
 	if d.Steps, err = s.fillSteps(slices.Concat(s.Setup, steps), sub); err != nil {
 		return Deed{}, err
 	}

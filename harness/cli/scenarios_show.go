@@ -20,8 +20,8 @@ func printScenario(w io.Writer, sc scenarios.Scenario, rule *rules.Rule) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s (%s)\n\n%s\n\nwhy:    %s\nowner:  %s\nmitre:  %s\nrule:   %s (%s)\n", sc.Name, sc.Context, strings.TrimSpace(sc.Description),
 		strings.TrimSpace(sc.Why), sc.Owner, strings.Join(sc.MITRE, ", "), rule.Name, rule.Priority)
-	if calls := sc.Needs.Syscalls; len(calls) > 0 {
-		fmt.Fprintf(&b, "needs:  %s\n", strings.Join(calls, ", "))
+	if needs := sc.Needs.String(); needs != "" {
+		fmt.Fprintf(&b, "needs:  %s\n", needs)
 	}
 	if sc.Context == scenarios.Container {
 		b.WriteString("\ncontainer:\n")

@@ -15,6 +15,7 @@ import (
 	"github.com/mews-farm/mews/harness"
 	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/kernels"
+	"github.com/mews-farm/mews/kernels/archive"
 	"github.com/mews-farm/mews/kernels/catalog"
 	"github.com/mews-farm/mews/kernels/cos"
 	"github.com/mews-farm/mews/results/cause"
@@ -52,6 +53,24 @@ func (w *Workshop) Named(ctx context.Context, selector string) ([]harness.Found,
 // Find implements harness.Resolver.
 func (w *Workshop) Find(ctx context.Context, suites []string, name string) (kernels.Package, error) {
 	return w.index.Find(ctx, suites, name)
+}
+
+// Config implements harness.Resolver. What is wrong with packages that are held is for the stage to say that needs them whole.
+func (w *Workshop) Config(ctx context.Context, r *kernels.Resolved) *kernels.Config {
+	held := kernels.Trees{Dir: w.Trees.Dir, Fetcher: heldOnly{w.Archive}}
+	files, err := held.Files(ctx, &kernels.Resolved{Kernel: r.Kernel, Image: r.Image})
+	if err != nil {
+		return nil
+	}
+	return files.Config
+}
+
+// heldOnly is a fetcher of what the archive has.
+type heldOnly struct{ *archive.Archive }
+
+// Fetch implements kernels.Fetcher.
+func (h heldOnly) Fetch(_ context.Context, p kernels.Package) (string, error) {
+	return h.Path(p.Digest)
 }
 
 // maxNamed bounds what one selector can ask for: a glob over the whole catalogue is a mistake, not a matrix.

@@ -22,9 +22,9 @@ const (
 // spec is what the engine would hand to runc for a container, but for the seccomp filter (a deed's system calls must
 // reach the driver) and the agent's binary.
 func (c *container) spec(deed string) *specs.Spec {
-	capabilities := dockerCapabilities
+	capabilities := scenarios.DockerCapabilities
 	if c.setup.Privileged {
-		capabilities = allCapabilities()
+		capabilities = scenarios.KnownCapabilities()
 	}
 	s := &specs.Spec{
 		Version:  "1.0.2", // the oldest runc that is used here, bookworm's 1.1.5, knows this one
@@ -106,34 +106,6 @@ func (c *container) mounts() []specs.Mount {
 		out = append(out, specs.Mount{Destination: dir, Type: "bind", Source: c.bind(i), Options: []string{"rbind", "rprivate"}})
 	}
 	return out
-}
-
-// dockerCapabilities are what Docker leaves to a container that is given no options.
-var dockerCapabilities = []string{
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID",
-	"CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
-}
-
-// capabilityNames are by number (include/uapi/linux/capability.h).
-var capabilityNames = []string{
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
-	"CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW",
-	"CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE", "CAP_SYS_PACCT",
-	"CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD",
-	"CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG",
-	"CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
-}
-
-// allCapabilities are those that this kernel knows: it answers EINVAL for any other.
-func allCapabilities() []string {
-	known := 0
-	for known < len(capabilityNames) {
-		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(known), 0, 0, 0); err != nil {
-			break
-		}
-		known++
-	}
-	return capabilityNames[:known]
 }
 
 // hostDevices are the device nodes right below dir, as Docker gives them to a privileged container. What runc makes

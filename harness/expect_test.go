@@ -28,7 +28,15 @@ func TestExpected(t *testing.T) {
 	p := matrix.Profile{Expect: []matrix.Expectation{
 		{Driver: str("bad"), Kernel: str("old"), State: str("fail"), Cause: str("RULE_SILENT")},
 		{Driver: str("worse"), State: str("fail")},
+		{Driver: str("good"), Scenario: str("ring-*"), Kernel: str("old"), State: str("fail"), Cause: str("RULE_SILENT")},
 	}}
+	silent := results.Expect{State: cause.Fail, Cause: cause.RuleSilent}
+	if got := p.Foreseen("old", "good", []string{"a", "ring-b", "ring-c"}); !slices.Equal(got, []results.Foreseen{{Scenario: "ring-b", Expect: silent}, {Scenario: "ring-c", Expect: silent}}) {
+		t.Errorf("of single scenarios is foreseen %+v", got)
+	}
+	if got := slices.Concat(p.Foreseen("new", "good", []string{"ring-b"}), p.Foreseen("old", "bad", []string{"ring-b"})); got != nil {
+		t.Errorf("of others is foreseen %+v", got)
+	}
 	for _, c := range []struct {
 		kernel, driver string
 		want           *results.Expect

@@ -48,10 +48,20 @@ type Cell struct {
 	Unable    map[string]*cause.Err // scenarios that the consumer or the kernel has no means for, by name: unsupported
 	Err       error                 // why the kernel could not be resolved; carries a finding
 	Expect    *results.Expect       // what the profile foresees; nil: a pass
+	Foresees  []results.Foreseen    // and of single scenarios
 	Allow     []splat.Allowance     // complaints of the kernel that are excused
 	Log       *matrix.Log           // of a build elsewhere, which is all that there is of this cell; else nil
 	Measured  bool                  // the cost of the driver is measured, and no scenario done
 	Repeat    int                   // how often each scenario is done; 0: once
+}
+
+// foresee takes over what the profile expects of the cell, whose kernel is of that entry.
+func (c *Cell) foresee(p matrix.Profile, kernel string) {
+	names := make([]string, len(c.Scenarios))
+	for i, s := range c.Scenarios {
+		names[i] = s.Name
+	}
+	c.Expect, c.Foresees = p.Expected(kernel, c.Driver.Name), p.Foreseen(kernel, c.Driver.Name, names)
 }
 
 // Label is how people name the cell.
@@ -191,7 +201,7 @@ func MakePlan(ctx context.Context, m *matrix.Matrix, sel Selection, cat *scenari
 		if f.err != nil {
 			for _, w := range crews {
 				w.Err = f.err
-				w.Expect = prof.Expected(f.entry.Name, w.Driver.Name)
+				w.foresee(prof, f.entry.Name)
 				plan.add(f.entry, nil, w)
 			}
 			continue
@@ -206,7 +216,7 @@ func MakePlan(ctx context.Context, m *matrix.Matrix, sel Selection, cat *scenari
 				}
 				w.Denied = denied(k, w.Driver)
 				w.Unable = unableOn(w.Scenarios, k.Kernel, known.of(k.Resolved), w.Unable)
-				w.Expect = prof.Expected(f.entry.Name, w.Driver.Name)
+				w.foresee(prof, f.entry.Name)
 				w.Allow = allowances(m.Allowed, f.entry, k.Resolved, w.Driver.Name)
 				plan.add(f.entry, k.Resolved, w)
 			}

@@ -210,7 +210,7 @@ func disagreement(a Cell, mine Scenario, b Cell, theirs Scenario) Disagreement {
 // foreseenBad says whether the cell, by itself, failed in this scenario as the matrix foresaw.
 func (c Cell) foreseenBad(s Scenario) bool {
 	c.Disagreements = nil
-	return c.Expect != nil && c.Expect.State == cause.Fail && c.Expect.Met(c.worst()) && c.Expect.Met(s.Finding)
+	return c.Known(s.Name) || c.Expect != nil && c.Expect.State == cause.Fail && c.Expect.Met(c.worst()) && c.Expect.Met(s.Finding)
 }
 
 func alertLine(c Cell, s Scenario) string {

@@ -47,19 +47,24 @@ func (e Expect) Met(f cause.Finding) bool {
 }
 
 // met says whether the worst of the cell is what was expected of it.
-func (c Cell) met() bool { return c.Expect != nil && c.Expect.Met(c.Finding) }
+func (c Cell) met() bool { return c.Expect != nil && c.Expect.Met(c.Finding) || c.known() }
 
 // besides says whether something in the cell is in one of the states and is not what was expected: one fault that was
 // foreseen excuses no other.
 func (c Cell) besides(states ...cause.State) bool {
-	odd := func(f cause.Finding) bool { return slices.Contains(states, f.State) && !c.Expect.Met(f) }
-	return slices.ContainsFunc(c.Scenarios, func(s Scenario) bool { return odd(s.Finding) }) ||
-		slices.ContainsFunc(c.Stages, func(s Stage) bool { return odd(s.Finding) })
+	odd := func(f cause.Finding) bool {
+		return slices.Contains(states, f.State) && (c.Expect == nil || !c.Expect.Met(f))
+	}
+	return slices.ContainsFunc(c.Scenarios, func(s Scenario) bool { return odd(s.Finding) && !c.Known(s.Name) }) ||
+		slices.ContainsFunc(c.Stages, func(s Stage) bool { return odd(s.Finding) && !c.ofKnown(s) })
 }
 
 // FellShort says whether the settled cell is a fail that was not expected, or a verdict that was not the
 // expected one.
 func (c Cell) FellShort() bool {
+	if c.surprising() {
+		return true
+	}
 	switch c.State {
 	case cause.Pass, cause.Unsupported:
 		return c.Expect != nil && !c.Expect.Met(c.Finding)

@@ -27,7 +27,11 @@ func (c Cell) Problems() []Problem {
 	}
 	scenarios := func() {
 		for _, s := range c.Scenarios {
-			add("scenario "+s.Name, s.Finding, s.Hint)
+			where := "scenario " + s.Name
+			if c.Known(s.Name) {
+				where += " (a fault that the matrix foresees)"
+			}
+			add(where, s.Finding, s.Hint)
 			told[s.Cause] = true
 		}
 	}

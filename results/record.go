@@ -70,6 +70,8 @@ type Cell struct {
 	Driver   Driver   `json:"driver"`
 	Declared Declared `json:"declared"`
 	Expect   *Expect  `json:"expect,omitempty"`
+	// Foresees is what the matrix expects of single scenarios.
+	Foresees []Foreseen `json:"foresees,omitempty"`
 	cause.Finding
 	Lane      string     `json:"lane"` // static, build, boot or perf
 	Stages    []Stage    `json:"stages"`

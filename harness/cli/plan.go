@@ -140,6 +140,7 @@ func declare(p *harness.Plan) []results.Cell {
 			Lane:     c.Lane(),
 			Declared: results.Declared{Stages: c.Stages(), Repeat: c.Repeat},
 			Expect:   c.Expect,
+			Foresees: c.Foresees,
 		}
 		if c.Resolved != nil {
 			r.Kernel = results.Kernel(c.Resolved.Kernel)

@@ -3,9 +3,11 @@
 package matrix
 
 import (
+	"path"
 	"path/filepath"
 	"slices"
 
+	"github.com/mews-farm/mews/internal/nearest"
 	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/cause"
 )
@@ -15,8 +17,10 @@ import (
 type Expectation struct {
 	Driver Str `yaml:"driver,required"`
 	Kernel Str `yaml:"kernel"` // an entry of kernels; none: every kernel of the profile
-	State  Str `yaml:"state,required"`
-	Cause  Str `yaml:"cause"` // none: any
+	// Scenario is a glob over the profile's scenarios, whose fault each is known to have; none: it is about the cell.
+	Scenario Str `yaml:"scenario"`
+	State    Str `yaml:"state,required"`
+	Cause    Str `yaml:"cause"` // none: any
 	// Evidence is what a line of the evidence must hold; none: any.
 	Evidence Str `yaml:"evidence"`
 }
@@ -29,12 +33,32 @@ func (e Expectation) verdict() results.Expect {
 // Expected is what the profile foresees for a cell, or nil.
 func (p Profile) Expected(kernel, driver string) *results.Expect {
 	for _, e := range p.Expect {
-		if e.Driver.V == driver && (e.Kernel.V == "" || e.Kernel.V == kernel) {
+		if e.Scenario.V == "" && e.of(kernel, driver) {
 			v := e.verdict()
 			return &v
 		}
 	}
 	return nil
+}
+
+// of says whether it is about a cell, or a scenario of it.
+func (e Expectation) of(kernel, driver string) bool {
+	return e.Driver.V == driver && (e.Kernel.V == "" || e.Kernel.V == kernel)
+}
+
+// Foreseen is what the profile foresees for those of a cell's scenarios that it names; of two for one scenario the first.
+func (p Profile) Foreseen(kernel, driver string, scenarios []string) []results.Foreseen {
+	var out []results.Foreseen
+	for _, name := range scenarios {
+		i := slices.IndexFunc(p.Expect, func(e Expectation) bool {
+			fits, _ := path.Match(e.Scenario.V, name) // the pattern was checked
+			return e.Scenario.V != "" && fits && e.of(kernel, driver)
+		})
+		if i >= 0 {
+			out = append(out, results.Foreseen{Scenario: name, Expect: p.Expect[i].verdict()})
+		}
+	}
+	return out
 }
 
 // expectations checks those of a profile: each must be of cells that it has, and be one that a verdict can meet.
@@ -47,14 +71,33 @@ func (c *checker) expectations(p Profile) {
 		if err := e.verdict().Check(); err != nil {
 			c.errorf(e.State, "%v", err)
 		}
+		if e.Scenario.V != "" {
+			c.foreseen(p, e)
+		}
 		if e.Cause.V != "" {
 			c.oneOf("cause", e.Cause, causes())
 		}
 		if slices.ContainsFunc(p.Expect[:i], func(o Expectation) bool {
-			return o.Driver.V == e.Driver.V && (o.Kernel.V == e.Kernel.V || o.Kernel.V == "")
+			return o.Driver.V == e.Driver.V && o.Scenario.V == e.Scenario.V && (o.Kernel.V == e.Kernel.V || o.Kernel.V == "")
 		}) {
 			c.errorf(e.Driver, "what is expected of %s was said before", e.Driver.V)
 		}
+	}
+}
+
+// foreseen checks the fault that is foreseen in scenarios: it must be one, and of scenarios that the profile has.
+func (c *checker) foreseen(p Profile, e Expectation) {
+	if e.State.V != string(cause.Fail) || e.Cause.V == "" {
+		c.errorf(e.State, "of a scenario a fault can be foreseen: state fail, with its cause")
+	}
+	names := Values(p.Scenarios)
+	if slices.Contains(names, AllScenarios) {
+		names = c.voc.Scenarios
+	}
+	if _, err := path.Match(e.Scenario.V, ""); err != nil {
+		c.errorf(e.Scenario, "%q is no pattern (shell globs: * ? [a-z])", e.Scenario.V)
+	} else if !slices.ContainsFunc(names, func(n string) bool { fits, _ := path.Match(e.Scenario.V, n); return fits }) {
+		c.errorf(e.Scenario, "%q is no scenario of this profile%s", e.Scenario.V, nearest.Hint(e.Scenario.V, names))
 	}
 }
 

@@ -39,7 +39,7 @@ func Reopen(path string, plan []results.Cell) (d *Dir, done []string, err error)
 			done = append(done, c.ID)
 			continue
 		}
-		d.run.Cells[i] = results.Cell{ID: c.ID, Kernel: c.Kernel, Driver: c.Driver, Declared: c.Declared, Expect: c.Expect, Lane: c.Lane}
+		d.run.Cells[i] = results.Cell{ID: c.ID, Kernel: c.Kernel, Driver: c.Driver, Declared: c.Declared, Expect: c.Expect, Foresees: c.Foresees, Lane: c.Lane}
 		if err := os.RemoveAll(d.CellPath(c.ID)); err != nil {
 			return nil, nil, unwritable(err)
 		}

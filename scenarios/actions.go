@@ -116,7 +116,7 @@ func (a Copy) fill(sub substitution) (Action, error) { return filled(a, sub) }
 
 // Open opens a file by the system call that is named, and closes it again.
 type Open struct {
-	Syscall string   `yaml:"syscall,required" json:"syscall"` // open, openat or openat2
+	Syscall string   `yaml:"syscall,required" json:"syscall"` // open, openat, openat2, or an operation of io_uring
 	Path    string   `yaml:"path,required" json:"path"`
 	Flags   []string `yaml:"flags" json:"flags,omitempty"`     // O_RDONLY, ...; none is O_RDONLY
 	Mode    string   `yaml:"mode" json:"mode,omitempty"`       // octal; for O_CREAT
@@ -141,8 +141,10 @@ func (a Open) Do(context.Context) (Detail, error) {
 		fd, err = sysOpen(a.Path, int(flags), mode)
 	case "openat":
 		fd, err = unix.Openat(unix.AT_FDCWD, a.Path, int(flags), mode)
-	default:
+	case "openat2":
 		fd, err = unix.Openat2(unix.AT_FDCWD, a.Path, &unix.OpenHow{Flags: flags, Mode: uint64(mode), Resolve: resolve})
+	default:
+		fd, err = ringOpen(ringOps[a.Syscall], a.Path, unix.OpenHow{Flags: flags, Mode: uint64(mode), Resolve: resolve})
 	}
 	if err != nil {
 		return d, fmt.Errorf("%s %s: %w", a.Syscall, a.Path, err)
@@ -171,7 +173,7 @@ func (a Open) check() error {
 		return err
 	}
 	switch {
-	case resolve != 0 && a.Syscall != "openat2":
+	case resolve != 0 && !strings.HasSuffix(a.Syscall, "openat2"):
 		return fmt.Errorf("%s has no resolve flags; openat2 has", a.Syscall)
 	case a.Mode != "" && flags&unix.O_CREAT == 0:
 		return errors.New("a mode without O_CREAT: openat2 refuses that (EINVAL)")
@@ -182,15 +184,20 @@ func (a Open) check() error {
 }
 
 func (a Open) needs() []string {
-	if a.Syscall == "openat2" {
+	switch a.Syscall {
+	case "openat2":
 		return []string{a.Syscall}
+	case "io_uring_openat", "io_uring_openat2":
+		return []string{"io_uring_setup"}
 	}
 	return nil
 }
 
 func (a Open) fill(sub substitution) (Action, error) { return filled(a, sub) }
 
-var openCalls = []string{"open", "openat", "openat2"}
+var openCalls = []string{"open", "openat", "openat2", "io_uring_openat", "io_uring_openat2"}
+
+var ringOps = map[string]uint8{"io_uring_openat": ringOpOpenat, "io_uring_openat2": ringOpOpenat2}
 
 var openFlags = map[string]uint64{
 	"O_RDONLY": unix.O_RDONLY, "O_WRONLY": unix.O_WRONLY, "O_RDWR": unix.O_RDWR,

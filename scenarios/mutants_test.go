@@ -42,7 +42,7 @@ func (w *world) do(t *testing.T, steps []Step) {
 		case Open:
 			flags := strings.Join(a.Flags, "|")
 			writes := slices.Contains(a.Flags, "O_WRONLY")
-			w.open(a.Syscall, a.Path, flags, !writes, writes)
+			w.open(strings.TrimPrefix(a.Syscall, "io_uring_"), a.Path, flags, !writes, writes)
 		case Exec:
 			w.exec(a.Path, a.Args, "agent", "agent act", nil)
 			if last := w.events[len(w.events)-1]; a.User == 1 {
@@ -55,6 +55,16 @@ func (w *world) do(t *testing.T, steps []Step) {
 		case Link:
 			w.link(a)
 			w.origin[a.To] = a.From // on overlayfs a link is a copy to the upper layer
+		case Rename:
+			w.call(a.Syscall, 0)
+			w.origin[a.To] = a.From
+			if from, copied := w.origin[a.From]; copied {
+				w.origin[a.To] = from
+			}
+		case Fetch:
+			w.connect(Connect{Address: a.Address})
+			w.open("openat", a.Dst, "O_EXCL|O_CREAT|O_WRONLY|O_CLOEXEC", false, true)
+			w.origin[a.Dst] = "what came"
 		case Remove, Listen: // of no interest to any rule
 		case Socket:
 			w.call("socket", 3)["evt.arg.domain"] = rules.StringValue(a.Domain)

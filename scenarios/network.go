@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -51,9 +52,11 @@ func (Socket) needs() []string { return nil }
 
 func (a Socket) fill(sub substitution) (Action, error) { return filled(a, sub) }
 
-// Listen waits for connections by TCP until the acting process ends. Of each it reads all that comes, and then closes it.
+// Listen waits for connections by TCP until the acting process ends. Of each it reads all that comes, and then closes it; or
+// it sends a file's bytes, and closes it then.
 type Listen struct {
 	Address string `yaml:"address,required" json:"address"` // 127.0.0.1:443
+	Send    string `yaml:"send" json:"send,omitempty"`      // the file; none: nothing is sent
 }
 
 // listeners are those of this process: what nobody holds, the collector closes.
@@ -76,16 +79,33 @@ func (a Listen) Do(ctx context.Context) (Detail, error) {
 			if err != nil {
 				return // it was closed
 			}
-			go func() {
-				defer c.Close()
-				_, _ = io.Copy(io.Discard, c) // what the other end does is of no interest
-			}()
+			go a.answer(c)
 		}
 	}()
 	return Detail{Path: a.Address, FD: -1}, nil
 }
 
-func (a Listen) check() error { return addressPort(a.Address) }
+// answer does what is to be done with one connection. What the other end makes of it is of no interest.
+func (a Listen) answer(c net.Conn) {
+	defer c.Close()
+	if a.Send == "" {
+		_, _ = io.Copy(io.Discard, c)
+		return
+	}
+	f, err := os.Open(a.Send)
+	if err != nil {
+		return // nothing is sent, which who fetches tells of
+	}
+	defer f.Close()
+	_, _ = io.Copy(c, f)
+}
+
+func (a Listen) check() error {
+	if a.Send == "" {
+		return addressPort(a.Address)
+	}
+	return errors.Join(addressPort(a.Address), absolute(a.Send))
+}
 
 func (Listen) needs() []string { return nil }
 

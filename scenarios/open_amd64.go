@@ -41,5 +41,21 @@ func sysLink(call, from, to string) error {
 	return nil
 }
 
+// sysRename is rename(2) itself: unix.Rename uses renameat on some architectures.
+func sysRename(from, to string) error {
+	f, err := unix.BytePtrFromString(from)
+	if err != nil {
+		return err
+	}
+	t, err := unix.BytePtrFromString(to)
+	if err != nil {
+		return err
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_RENAME, uintptr(unsafe.Pointer(f)), uintptr(unsafe.Pointer(t)), 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // sysDup2 is dup2(2) itself.
 func sysDup2(from, to int) error { return unix.Dup2(from, to) }

@@ -11,4 +11,6 @@ func sysOpen(string, int, uint32) (int, error) { return -1, unix.ENOSYS }
 
 func sysLink(call, from, to string) error { return unix.ENOSYS }
 
+func sysRename(from, to string) error { return unix.ENOSYS }
+
 func sysDup2(from, to int) error { return unix.ENOSYS }

@@ -257,12 +257,14 @@ func TestBuiltin(t *testing.T) {
 	}
 	want := strings.Fields(`
 		clear-log contact-k8s-api create-hardlink-over-sensitive create-symlink-over-sensitive debugfs-privileged
-		directory-traversal drop-and-execute drop-and-execute-bind-mount drop-and-execute-containerd drop-and-execute-crio
-		drop-and-execute-docker-systemd drop-and-execute-kubernetes drop-and-execute-kubernetes-systemd
-		drop-and-execute-link drop-and-execute-metacopy drop-and-execute-podman drop-and-execute-privileged
-		drop-and-execute-tmpfs drop-and-execute-userns execute-from-dev-shm execveat-memfd find-aws-credentials
-		kernel-module-injection memfd-execute netcat-rce openat2-clear-log openat2-directory-traversal
-		openat2-read-sensitive openat2-release-agent-escape packet-socket ptrace-anti-debug ptrace-attach read-sensitive
+		directory-traversal drop-and-execute drop-and-execute-bind-mount drop-and-execute-containerd
+		drop-and-execute-crio drop-and-execute-docker-systemd drop-and-execute-download drop-and-execute-kubernetes
+		drop-and-execute-kubernetes-systemd drop-and-execute-link drop-and-execute-metacopy drop-and-execute-podman
+		drop-and-execute-privileged drop-and-execute-redirect-dir drop-and-execute-rename drop-and-execute-tmpfs
+		drop-and-execute-userns execute-from-dev-shm execveat-memfd find-aws-credentials io-uring-clear-log
+		io-uring-directory-traversal io-uring-read-sensitive io-uring-release-agent-escape kernel-module-injection
+		memfd-execute netcat-rce openat2-clear-log openat2-directory-traversal openat2-read-sensitive
+		openat2-release-agent-escape packet-socket ptrace-anti-debug ptrace-attach read-sensitive
 		read-sensitive-trusted redirect-to-network release-agent-escape remove-bulk-data run-shell-untrusted
 		search-private-keys ssh-non-standard-port system-user-interactive terminal-shell
 	`)

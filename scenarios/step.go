@@ -30,9 +30,11 @@ type stepForm struct {
 	Open       *Open       `yaml:"open" json:"open,omitempty"`
 	MemfdExec  *MemfdExec  `yaml:"memfd-exec" json:"memfd-exec,omitempty"`
 	Link       *Link       `yaml:"link" json:"link,omitempty"`
+	Rename     *Rename     `yaml:"rename" json:"rename,omitempty"`
 	Remove     *Remove     `yaml:"remove" json:"remove,omitempty"`
 	Socket     *Socket     `yaml:"socket" json:"socket,omitempty"`
 	Listen     *Listen     `yaml:"listen" json:"listen,omitempty"`
+	Fetch      *Fetch      `yaml:"fetch" json:"fetch,omitempty"`
 	Connect    *Connect    `yaml:"connect" json:"connect,omitempty"`
 	Ptrace     *Ptrace     `yaml:"ptrace" json:"ptrace,omitempty"`
 	As         *As         `yaml:"as" json:"as,omitempty"`
@@ -154,6 +156,8 @@ func shape(steps []Step) []string {
 		case Open:
 			out[i] += " by " + a.Syscall
 		case Link:
+			out[i] += " by " + a.Syscall
+		case Rename:
 			out[i] += " by " + a.Syscall
 		case Connect:
 			if a.Dup != "" {

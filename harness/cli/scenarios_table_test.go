@@ -39,6 +39,10 @@ func TestScenarioTable(t *testing.T) {
 		return results.Cell{Kernel: results.Kernel{Release: "6.1"}, Driver: results.Driver{Name: "d-" + consumer, Consumer: "of-" + consumer, ConsumerKind: consumer},
 			Scenarios: []results.Scenario{{Name: "a", Finding: f, Fired: fired, DeedID: "abc", Fields: map[string]string{"fd.name": "/x-abc|`", "evt.type": consumer}}}}
 	}
+	foreseen := func(c results.Cell) results.Cell {
+		c.Foresees = []results.Foreseen{{Scenario: "a", Expect: results.Expect{State: cause.Fail, Cause: cause.RuleSilent}}}
+		return c
+	}
 	pass, silent := cause.Finding{State: cause.Pass}, cause.Finding{State: cause.Fail, Cause: cause.RuleSilent}
 	unable := cause.Finding{State: cause.Unsupported, Cause: cause.RuleUnsupported}
 	for _, c := range []struct {
@@ -52,6 +56,9 @@ func TestScenarioTable(t *testing.T) {
 		{"a program's that knows no rules", []results.Cell{cell("command", pass, 1)}, "| a | R | 1/0 | `evt.type=command`<br>`fd.name=/x-${id}\\|'` |", false},
 		{"whose kind nobody recorded", []results.Cell{cell("", pass, 1)}, "| a | R | 1/0 | `evt.type=`<br>`fd.name=/x-${id}\\|'` |", false},
 		{"silent", []results.Cell{cell("sysdig", silent, 0)}, "| a | R | **RULE_SILENT** 0/0 |  |", false},
+		{"silent, as foreseen", []results.Cell{foreseen(cell("sysdig", silent, 0))}, "| a | R | **RULE_SILENT** 0/0, known |  |", true},
+		{"silent, as foreseen of one of two", []results.Cell{foreseen(cell("sysdig", silent, 0)), cell("falco", silent, 0)}, "| a | R | **RULE_SILENT** 0/0, known | **RULE_SILENT** 0/0 |  |", false},
+		{"foreseen of ours alone", []results.Cell{foreseen(cell("native", silent, 0))}, "| a | R | **RULE_SILENT** 0/0, known |  |", false},
 		{"not there", []results.Cell{{}}, "| a | R | not run |  |", false},
 	} {
 		var b strings.Builder

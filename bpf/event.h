@@ -6,7 +6,7 @@
 #ifndef MEWS_EVENT_H
 #define MEWS_EVENT_H
 
-#define EVENT_SCHEMA 2
+#define EVENT_SCHEMA 3
 
 enum event_kind {
 	EVENT_EXEC = 1, /* 0 is no event */
@@ -27,7 +27,7 @@ struct event_lens {
 	__u16 base;   /* the directory that a relative name starts from; exec: the working directory; a path */
 	__u16 args;   /* exec: argv; strings */
 	__u16 env;    /* exec: the environment; strings */
-	__u16 cgroup; /* exec: the cgroup in the default hierarchy; a path */
+	__u16 cgroup; /* exec: the cgroup in the default hierarchy, but see EVENT_CGROUP_V1; a path */
 	__u16 name2;  /* the second name, as of a rename; a string */
 	__u16 base2;  /* where the second name starts from; a path */
 	__u16 sock;   /* the socket of a descriptor; a struct endpoints */
@@ -52,6 +52,7 @@ enum event_flag {
 	EVENT_EXE_WRITABLE = 1 << 1,
 	EVENT_EXE_UPPER_LAYER = 1 << 2,
 	EVENT_EXE_FROM_MEMFD = 1 << 3,
+	EVENT_CGROUP_V1 = 1 << 4, /* exec: the cgroup is that of the controller pids, in a hierarchy of version 1 */
 };
 
 struct event {

@@ -190,11 +190,23 @@ struct kernfs_node___v6_15 {
 	struct kernfs_node *__parent;
 };
 
+struct cgroup_root;
+
 struct cgroup {
 	struct kernfs_node *kn;
+	struct cgroup_root *root;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+enum cgroup_subsys_id {
+	pids_cgrp_id = 13, /* what it is depends on the configuration */
 };
 
 struct css_set {
+	struct cgroup_subsys_state *subsys[1]; /* by cgroup_subsys_id */
 	struct cgroup *dfl_cgrp;
 };
 

@@ -100,12 +100,38 @@ static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *kn)
 	return BPF_CORE_READ(kn, parent);
 }
 
-/* Appends the path of t's cgroup in the default hierarchy, as put_path does. */
+/*
+ * The cgroup of the controller pids, if that is in a hierarchy of version 1: there every container engine has its containers,
+ * and nothing of them in the default hierarchy.
+ */
+static __always_inline struct cgroup *legacy_cgroup(struct css_set *set)
+{
+	struct cgroup_subsys_state *css = NULL;
+	struct cgroup *cg;
+
+	if (!bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id))
+		return NULL;
+	bpf_probe_read_kernel(&css, sizeof(css),
+			      (void *)set + bpf_core_field_offset(set->subsys) +
+				      sizeof(css) * bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id));
+	cg = BPF_CORE_READ(css, cgroup);
+	if (!cg || BPF_CORE_READ(cg, root) == BPF_CORE_READ(set, dfl_cgrp, root))
+		return NULL;
+	return cg;
+}
+
+/* Appends the path of t's cgroup, as put_path does: in the default hierarchy, or where that is not the one that tells. */
 static __always_inline void put_cgroup(struct record *r, __u16 *len, struct task_struct *t)
 {
-	struct kernfs_node *kn = BPF_CORE_READ(t, cgroups, dfl_cgrp, kn);
+	struct css_set *set = BPF_CORE_READ(t, cgroups);
+	struct cgroup *legacy = legacy_cgroup(set);
+	struct kernfs_node *kn = BPF_CORE_READ(set, dfl_cgrp, kn);
 	int i;
 
+	if (legacy) {
+		kn = BPF_CORE_READ(legacy, kn);
+		r->ev.flags |= EVENT_CGROUP_V1;
+	}
 #pragma clang loop unroll(disable)
 	for (i = 0; i < CGROUP_DEPTH; i++) {
 		struct kernfs_node *up = kernfs_parent(kn);

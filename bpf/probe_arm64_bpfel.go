@@ -70,6 +70,7 @@ const (
 	ProbeEventFlagEVENT_EXE_WRITABLE    ProbeEventFlag = 2
 	ProbeEventFlagEVENT_EXE_UPPER_LAYER ProbeEventFlag = 4
 	ProbeEventFlagEVENT_EXE_FROM_MEMFD  ProbeEventFlag = 8
+	ProbeEventFlagEVENT_CGROUP_V1       ProbeEventFlag = 16
 )
 
 type ProbeEventKind uint32

@@ -19,7 +19,7 @@ import (
 )
 
 // schema is EVENT_SCHEMA of bpf/event.h, which this decoder is made for.
-const schema = 2
+const schema = 3
 
 // Kind says what happened.
 type Kind uint32
@@ -65,8 +65,10 @@ type Event struct {
 	Exe  Exe      // Exec: the executable
 	Args []string // Exec: argv
 	Env  []string // Exec: the environment
-	// CgroupPath is the path in the default hierarchy, absolute, of an Exec.
+	// CgroupPath is the path in the default hierarchy, absolute, of an Exec; where CgroupV1 is set, that of the controller pids
+	// in a hierarchy of version 1.
 	CgroupPath string
+	CgroupV1   bool
 
 	DirFD   int         // Open: the first argument of openat and openat2
 	Flags   int         // Open: O_RDONLY, ... as the caller gave them
@@ -158,6 +160,7 @@ func Decode(b []byte) (Event, error) {
 		ev.Args = splitStrings(args)
 		ev.Env = splitStrings(env)
 		ev.CgroupPath = joinPath(cgroup)
+		ev.CgroupV1 = h.Flags&bpf.ProbeEventFlagEVENT_CGROUP_V1 != 0
 		return ev, nil
 	case Open:
 		ev.DirFD = int(h.Dirfd)

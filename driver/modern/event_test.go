@@ -68,6 +68,8 @@ func TestDecode(t *testing.T) {
 			Event{Kind: Exec, Time: 5 * time.Second, Syscall: "execve", PID: 82, TID: 83, PPID: 75, VPID: 1, UID: 1000, GID: 100, Comm: "dropped", Cgroup: 35,
 				Name: "./dropped", Path: "/bin/dropped", Exe: Exe{Ino: 11, Writable: true, UpperLayer: true},
 				Args: []string{"a", "b c", ""}, Env: []string{"MEWS_ID=x", "A="}, CgroupPath: "/docker/0123"}},
+		{"a cgroup of version 1", bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_EXEC, Flags: bpf.ProbeEventFlagEVENT_CGROUP_V1}, parts{cgroup: "0123\x00docker\x00\x00"},
+			Event{Kind: Exec, Syscall: "execve", CgroupPath: "/docker/0123", CgroupV1: true}},
 		{"a memfd lies in no directory", bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_EXEC, Flags: bpf.ProbeEventFlagEVENT_EXE_FROM_MEMFD},
 			parts{path: "memfd:evil\x00", cgroup: "\x00"},
 			Event{Kind: Exec, Syscall: "execve", Path: "/memfd:evil", Exe: Exe{Memfd: true}, CgroupPath: "/"}},

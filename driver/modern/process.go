@@ -21,7 +21,8 @@ type Process struct {
 	Exe             *Exe // nil where only an exec that was not seen could tell
 	Args            []string
 	Env             []string
-	CgroupPath      string // in the default hierarchy
+	CgroupPath      string // in the default hierarchy, or, if CgroupV1, of the controller pids in its own
+	CgroupV1        bool
 
 	cgroup uint64 // the id that CgroupPath is of; 0 before the first event
 }
@@ -84,7 +85,7 @@ func (t *Processes) Apply(ev *Event) *Process {
 		exe := ev.Exe
 		p := &Process{
 			Start: t.start(ev.PID), ExePath: ev.Path, Exe: &exe, Args: ev.Args, Env: ev.Env, CWD: ev.Dir,
-			CgroupPath: ev.CgroupPath, cgroup: ev.Cgroup,
+			CgroupPath: ev.CgroupPath, CgroupV1: ev.CgroupV1, cgroup: ev.Cgroup,
 		}
 		p.follow(ev)
 		t.put(p, ev.PID)
@@ -141,8 +142,8 @@ func (t *Processes) place(p *Process, ev *Event) {
 		p.cgroup = ev.Cgroup
 	case p.cgroup != ev.Cgroup:
 		// Somebody moved it, as a container runtime does. If it is gone by now, the old path is the best there is.
-		if path, ok := t.proc.cgroup(ev.PID); ok {
-			p.CgroupPath, p.cgroup = path, ev.Cgroup
+		if path, v1, ok := t.proc.cgroup(ev.PID); ok {
+			p.CgroupPath, p.CgroupV1, p.cgroup = path, v1, ev.Cgroup
 		}
 	}
 }

@@ -22,7 +22,7 @@ func procTree() fstest.MapFS {
 		"40/cwd":      {Data: []byte("/home/u"), Mode: fs.ModeSymlink},
 		"40/cmdline":  file("-sh\x00-c\x00x y\x00"),
 		"40/environ":  file("MEWS_ID=q\x00"),
-		"40/cgroup":   file("12:pids:/v1\n0::/docker/abc\n"),
+		"40/cgroup":   file("12:devices:/v1\n0::/docker/abc\n"),
 		"40/exe":      {Data: []byte("/bin/sh (deleted)"), Mode: fs.ModeSymlink},
 		"50/status":   file("Name:\tloop\nPPid:\t51\n"),
 		"51/status":   file("Name:\tloop2\nPPid:\t50\n"),
@@ -113,5 +113,26 @@ func TestProcessesFollowEvents(t *testing.T) {
 	}
 	if p := tab.Apply(&Event{Kind: Open, PID: 99, Comm: "gone"}); p == nil || p.Comm != "gone" || p.PID != 99 {
 		t.Errorf("a process that nobody knows is %+v", p)
+	}
+}
+
+func TestCgroupOf(t *testing.T) {
+	for _, c := range []struct {
+		text, path string
+		v1         bool
+	}{
+		{"0::/docker/abc\n", "/docker/abc", false},
+		{"0::/\n", "/", false},
+		{"12:pids:/docker/abc\n1:name=systemd:/docker/abc\n0::/\n", "/docker/abc", true},
+		{"0::/system.slice/docker.service\n3:cpu,pids:/docker/abc\n", "/docker/abc", true},
+		{"4:pids:/\n0::/user.slice\n", "/", true}, // of the host, wherever the other hierarchy has it
+		{"5:devices:/docker/abc\n0::/a:b\n", "/a:b", false},
+		{"4:mypids:/x\n", "", false},
+		{"garbage\n0:\n", "", false},
+		{"", "", false},
+	} {
+		if path, v1 := CgroupOf(c.text); path != c.path || v1 != c.v1 {
+			t.Errorf("%q: %q, %v; want %q, %v", c.text, path, v1, c.path, c.v1)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,7 +79,7 @@ func (f procFS) process(pid int) *Process {
 	}
 	p.Args = f.strings(pid, "cmdline")
 	p.Env = f.strings(pid, "environ")
-	p.CgroupPath, _ = f.cgroup(pid)
+	p.CgroupPath, p.CgroupV1, _ = f.cgroup(pid)
 	return p
 }
 
@@ -100,15 +101,27 @@ func (f procFS) stat(pid int) (tty int, start time.Duration) {
 	return int(word(7)), time.Duration(word(22)) * clockTick
 }
 
-// cgroup returns the path in the default hierarchy, which is the one numbered 0.
-func (f procFS) cgroup(pid int) (string, bool) {
+// cgroup is [CgroupOf] a process.
+func (f procFS) cgroup(pid int) (path string, v1, ok bool) {
 	text, ok := f.read(pid, "cgroup")
+	path, v1 = CgroupOf(text)
+	return path, v1, ok && text != ""
+}
+
+// CgroupOf reads a /proc/PID/cgroup as the probe reads the kernel: the path of the controller pids where that is in a hierarchy
+// of version 1, else the path in the default hierarchy, which is the one numbered 0.
+func CgroupOf(text string) (path string, v1 bool) {
 	for line := range strings.Lines(text) {
-		if p, found := strings.CutPrefix(line, "0::"); found {
-			return strings.TrimSuffix(p, "\n"), true
+		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		switch {
+		case len(f) < 3:
+		case slices.Contains(strings.Split(f[1], ","), "pids"):
+			return f[2], true
+		case f[0] == "0":
+			path = f[2]
 		}
 	}
-	return "", ok && text != ""
+	return path, false
 }
 
 func (f procFS) strings(pid int, file string) []string {

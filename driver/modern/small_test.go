@@ -10,7 +10,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// The types in testdata/btf are 3 KB of 1.8 MB. They are to every program of every edition what the whole of them is: each
+// The types in testdata/btf are 4 KB of 1.8 MB. They are to every program of every edition what the whole of them is: each
 // relocation comes to the same.
 func TestSmallTypesAreAsGoodAsTheWhole(t *testing.T) {
 	f, err := os.Open("../../testdata/btf/rhel8-4.18.0-2022-03.btf")

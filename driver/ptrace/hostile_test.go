@@ -56,7 +56,7 @@ func FuzzProc(f *testing.F) {
 			t.Errorf("a process without an id: %+v", s)
 		}
 		terminal(text)
-		defaultCgroup(text)
+		modern.CgroupOf(text)
 		if m, ok := mountWithID(mount, 36); ok && m.id != 36 {
 			t.Errorf("mount %+v", m)
 		}

@@ -156,22 +156,13 @@ func column(value string, i int) int {
 // statusName undoes what the status file does to a name: \n for a newline, \\ for a backslash.
 var statusName = strings.NewReplacer(`\\`, `\`, `\n`, "\n")
 
-// cgroupOf is the path of a thread's cgroup in the default hierarchy, the one numbered 0.
-func cgroupOf(tid int) string {
+// cgroupOf is the cgroup of a thread, as the probe has it.
+func cgroupOf(tid int) (path string, v1 bool) {
 	text, err := readRecord(procPath(tid, "cgroup"))
 	if err != nil {
-		return ""
+		return "", false
 	}
-	return defaultCgroup(text)
-}
-
-func defaultCgroup(text string) string {
-	for line := range strings.Lines(text) {
-		if path, ok := strings.CutPrefix(line, "0::"); ok {
-			return strings.TrimSuffix(path, "\n")
-		}
-	}
-	return ""
+	return modern.CgroupOf(text)
 }
 
 // linkOf is what a link of /proc points to, as the thread sees it: without the root that it may have been given by

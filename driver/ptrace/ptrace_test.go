@@ -212,8 +212,9 @@ func TestOpen(t *testing.T) {
 	want := modern.Event{
 		Kind: modern.Exec, Syscall: "execve", PID: pid, TID: pid, PPID: ppid, VPID: e.VPID, Comm: comm, Name: self(t), Path: self(t),
 		Exe: modern.Exe{Ino: st.Ino, Writable: true}, Args: cmd.Args[len(cmd.Args)-4:], Env: cmd.Env,
-		Login: own.login, TTY: own.tty, Caps: own.caps, Dir: wd, Time: e.Time, Cgroup: e.Cgroup, CgroupPath: cgroupOf(os.Getpid()),
+		Login: own.login, TTY: own.tty, Caps: own.caps, Dir: wd, Time: e.Time, Cgroup: e.Cgroup,
 	}
+	want.CgroupPath, want.CgroupV1 = cgroupOf(os.Getpid())
 	want.Args = []string{self(t), deedWord, "open", file}
 	if fmt.Sprintf("%+v", e) != fmt.Sprintf("%+v", want) {
 		t.Errorf("exec:\n got %+v\nwant %+v", e, want)
@@ -233,7 +234,7 @@ func TestOpen(t *testing.T) {
 			continue
 		}
 		g := all[0]
-		w.Kind, w.Time, w.PID, w.TID, w.PPID, w.VPID, w.Comm, w.Cgroup, w.CgroupPath, w.Login, w.TTY = modern.Open, g.Time, pid, g.TID, ppid, e.VPID, comm, e.Cgroup, want.CgroupPath, own.login, own.tty
+		w.Kind, w.Time, w.PID, w.TID, w.PPID, w.VPID, w.Comm, w.Cgroup, w.CgroupPath, w.CgroupV1, w.Login, w.TTY = modern.Open, g.Time, pid, g.TID, ppid, e.VPID, comm, e.Cgroup, want.CgroupPath, want.CgroupV1, own.login, own.tty
 		if fmt.Sprintf("%+v", g) != fmt.Sprintf("%+v", w) {
 			t.Errorf("got  %+v\nwant %+v", g, w)
 		}

@@ -347,7 +347,7 @@ func (t *tree) head(ev *modern.Event, kind modern.Kind, s status) {
 	if kind != modern.Open {
 		ev.Caps = s.caps
 	}
-	ev.CgroupPath = cgroupOf(s.tid)
+	ev.CgroupPath, ev.CgroupV1 = cgroupOf(s.tid)
 	ev.Cgroup = t.cgroups.id(ev.CgroupPath)
 }
 

@@ -115,7 +115,11 @@ func (e *event) thread(name string) (rules.Value, bool) {
 	case "thread.tid":
 		return number(e.TID)
 	case "thread.cgroups":
-		return nonEmpty(e.process.CgroupPath, e.scratch.join("unified=", []string{e.process.CgroupPath}, ""))
+		hierarchy := "unified="
+		if e.process.CgroupV1 {
+			hierarchy = "pids="
+		}
+		return nonEmpty(e.process.CgroupPath, e.scratch.join(hierarchy, []string{e.process.CgroupPath}, ""))
 	case "thread.cap_effective":
 		return str(e.scratch.capabilities(e.process.Caps.Effective))
 	case "thread.cap_permitted":

@@ -88,7 +88,7 @@ var fixed = rules.Table{
 
 	"container.id":           {Kind: rules.String}, // 12 hexadecimal digits, or host
 	"thread.tid":             {Kind: rules.Number},
-	"thread.cgroups":         {Kind: rules.String}, // unified=PATH
+	"thread.cgroups":         {Kind: rules.String}, // unified=PATH, or pids=PATH where that is of version 1
 	"thread.cap_effective":   {Kind: rules.String}, // names with a space between
 	"thread.cap_permitted":   {Kind: rules.String},
 	"thread.cap_inheritable": {Kind: rules.String},

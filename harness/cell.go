@@ -216,12 +216,16 @@ func (c *cellRun) prepare(ctx context.Context) error {
 	return c.stage(ctx, results.StageInspect, func() (string, error) { return c.parts.Inspect(c.Cell, c.files, c.built) })
 }
 
-// through is how calls of g are made: one that fails is blamed on whoever it was.
+// through is how calls of g are made: one that fails is blamed on whoever it was. A limit is of the guest's own time.
 func (c *cellRun) through(ctx context.Context, g *guest) call {
 	return func(limit time.Duration, f func(context.Context) error) error {
-		cctx, cancel := context.WithTimeout(ctx, c.patient.of(limit))
+		limit = c.patient.of(limit)
+		before := g.delayed()
+		cctx, cancel := withOwnTime(ctx, limit, g.delayed)
 		defer cancel()
-		return g.blame(ctx, c.patient, f(cctx))
+		err := f(cctx)
+		kept := waited(before, g.delayed())
+		return hung(g.blame(ctx, c.patient, err), limit, kept)
 	}
 }
 

@@ -158,7 +158,7 @@ func (c *cellRun) resume(ctx context.Context, s *machine.Snapshot, dir string, s
 		return nil, notRestored(ctx, err)
 	}
 	g := &guest{m: m, dir: dir, leave: leave, driver: c.loaded}
-	wctx, cancel := context.WithTimeout(ctx, c.patient.of(callLimit))
+	wctx, cancel := withOwnTime(ctx, c.patient.of(callLimit), g.delayed)
 	defer cancel()
 	g.c, err = agent.Wake(wctx, m.Agent(), scenarios.NewID())
 	if err == nil && g.c.Hello().Release != c.files.Kernel.Release {

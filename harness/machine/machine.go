@@ -6,6 +6,7 @@ package machine
 import (
 	"context"
 	"net"
+	"time"
 
 	"github.com/mews-farm/mews/internal/splat"
 	"github.com/mews-farm/mews/results/cause"
@@ -73,6 +74,15 @@ type Machine interface {
 	// Stop ends the machine, which is gone within two seconds, even if ctx is already done. It may be called
 	// more than once and from several goroutines; it returns an error only if the machine could not be ended.
 	Stop(ctx context.Context) error
+}
+
+// Delayed is a [Machine] that knows how busy its host is.
+type Delayed interface {
+	Machine
+
+	// Delayed is how long the host has kept the machine waiting for a processor, all in all: it could have run, and others
+	// did. It is zero where the host does not tell, and when the machine is gone.
+	Delayed() time.Duration
 }
 
 // Console is the captured kernel console of a machine. Its text is untrusted: it is bounded, and lines come

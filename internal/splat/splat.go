@@ -7,6 +7,7 @@ package splat
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/mews-farm/mews/results/cause"
@@ -127,12 +128,23 @@ func (s *Scanner) continues(kind Kind, text string) bool {
 
 // Splats is what was found so far, oldest first. The caller owns it.
 func (s *Scanner) Splats() []Splat {
-	out := make([]Splat, len(s.splats))
-	for i, sp := range s.splats {
+	out := make([]Splat, 0, len(s.splats))
+	for _, sp := range s.splats {
+		if sp.asked() {
+			continue
+		}
 		sp.Lines = append([]cause.Evidence(nil), sp.Lines...)
-		out[i] = sp
+		out = append(out, sp)
 	}
 	return out
+}
+
+// asked says that the kernel did what it was asked to do, and showed where, which it does of complaints too: it ended a process
+// that came to the memory bound of its cgroup (mem_cgroup_out_of_memory, mm/memcontrol.c). A kernel whose own memory is at its
+// end does not come that way.
+func (sp Splat) asked() bool {
+	return sp.Kind == Warning && strings.HasPrefix(sp.Title, "Call ") &&
+		slices.ContainsFunc(sp.Lines, func(l cause.Evidence) bool { return strings.Contains(l.Text, " mem_cgroup_out_of_memory+") })
 }
 
 // Scan finds the splats in a whole log. File names the log in the evidence; lines count from 1.

@@ -146,6 +146,32 @@ func TestCleanStripsWhatDrivesATerminal(t *testing.T) {
 	}
 }
 
+// What the kernel prints of a process that came to the bound of its cgroup is no complaint, as one of its own want of memory is.
+func TestABoundThatWasMetIsNoComplaint(t *testing.T) {
+	const killed = `[   90.375248] dd invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0
+[   90.441429] CPU: 0 PID: 1826 Comm: dd Not tainted 6.1.0-57-cloud-amd64 #1  Debian 6.1.192-3
+[   90.442023] Call Trace:
+[   90.442541]  <TASK>
+[   90.442878]  dump_stack_lvl+0x44/0x5c
+[   90.443390]  oom_kill_process.cold+0xb/0x10
+[   90.443454]  out_of_memory+0x1fd/0x4c0
+[   90.443519]  mem_cgroup_out_of_memory+0x134/0x150
+[   90.443598]  try_charge_memcg+0x696/0x780
+[   90.451361]  </TASK>
+`
+	for log, want := range map[string]int{
+		killed: 0,
+		strings.ReplaceAll(killed, "mem_cgroup_out_of_memory", "__alloc_pages"):                              1,
+		"WARNING: CPU: 0 PID: 1 at mm/memcontrol.c:1 x+0x1/0x2\n" + killed:                                   1,
+		killed + "WARNING: CPU: 0 PID: 1 at kernel/x.c:1 x+0x1/0x2\n":                                        1,
+		killed + "[   91.0] ---[ end trace 0 ]---\n[   92.0] Kernel panic - not syncing: Out of memory: x\n": 1,
+	} {
+		if got := Scan("dmesg.log", log); len(got) != want {
+			t.Errorf("%d complaints, want %d: %+v in\n%s", len(got), want, got, log)
+		}
+	}
+}
+
 func TestSort(t *testing.T) {
 	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
 	entry := func(match string) []Allowance {

@@ -28,10 +28,17 @@ const (
 	Systemd  = "systemd"  // slices and scopes
 )
 
+// The versions of cgroups that a container can be in.
+const (
+	CgroupV1 = "v1" // hierarchies of single controllers
+	CgroupV2 = "v2" // the one hierarchy
+)
+
 // Setup is how the container of a deed is made. The zero value is Docker's, with no options.
 type Setup struct {
 	Engine        string   `json:"engine,omitempty"`         // empty: Docker
 	Driver        string   `json:"driver,omitempty"`         // empty: the cgroups of Cgroupfs
+	Cgroup        string   `json:"cgroup,omitempty"`         // empty: CgroupV2
 	Privileged    bool     `json:"privileged,omitempty"`     // every capability and device, nothing masked
 	UserNamespace bool     `json:"user_namespace,omitempty"` // its root is nobody on the host
 	Overlay       []string `json:"overlay,omitempty"`        // mount options of its root
@@ -43,6 +50,7 @@ type Setup struct {
 type setupForm struct {
 	Engine        strictyaml.Str   `yaml:"engine"`
 	Driver        strictyaml.Str   `yaml:"cgroup_driver"`
+	Cgroup        strictyaml.Str   `yaml:"cgroup"`
 	Privileged    bool             `yaml:"privileged"`
 	UserNamespace bool             `yaml:"user_namespace"`
 	Overlay       []strictyaml.Str `yaml:"overlay"`
@@ -53,13 +61,14 @@ type setupForm struct {
 var (
 	engines = []string{Docker, Containerd, Podman, CRIO, Kubernetes}
 	drivers = []string{Cgroupfs, Systemd}
+	cgroups = []string{CgroupV1, CgroupV2}
 	// overlayOptions change what a copy-up is (Documentation/filesystems/overlayfs.rst).
 	overlayOptions = []string{"metacopy=on", "metacopy=off", "redirect_dir=on", "redirect_dir=off", "redirect_dir=follow", "index=on", "index=off", "xino=on", "xino=off"}
 )
 
 // setup is the form's, with what is wrong with it, each at its place.
 func (f setupForm) setup() (Setup, []error) {
-	out := Setup{Engine: f.Engine.V, Driver: f.Driver.V, Privileged: f.Privileged, UserNamespace: f.UserNamespace}
+	out := Setup{Engine: f.Engine.V, Driver: f.Driver.V, Cgroup: f.Cgroup.V, Privileged: f.Privileged, UserNamespace: f.UserNamespace}
 	var errs []error
 	one := func(s strictyaml.Str, what string, known []string) {
 		if s.V != "" && !slices.Contains(known, s.V) {
@@ -68,6 +77,7 @@ func (f setupForm) setup() (Setup, []error) {
 	}
 	one(f.Engine, "engine", engines)
 	one(f.Driver, "cgroup driver", drivers)
+	one(f.Cgroup, "version of cgroups", cgroups)
 	for _, o := range f.Overlay {
 		one(o, "option of overlayfs", overlayOptions)
 		out.Overlay = append(out.Overlay, o.V)
@@ -94,6 +104,9 @@ func (s Setup) check() error {
 	}
 	if s.Driver != "" && !slices.Contains(drivers, s.Driver) {
 		errs = append(errs, fmt.Errorf("unknown cgroup driver %q", s.Driver))
+	}
+	if s.Cgroup != "" && !slices.Contains(cgroups, s.Cgroup) {
+		errs = append(errs, fmt.Errorf("unknown version of cgroups %q", s.Cgroup))
 	}
 	for _, o := range s.Overlay {
 		if !slices.Contains(overlayOptions, o) {

@@ -19,7 +19,7 @@ attack:
 }
 
 func TestContainerOfAScenario(t *testing.T) {
-	s, err := Parse("x.yaml", withContainer("container", "{engine: kubernetes, cgroup_driver: systemd, privileged: true, user_namespace: true, overlay: [metacopy=on], tmpfs: [/mnt], binds: [/srv/data]}"))
+	s, err := Parse("x.yaml", withContainer("container", "{engine: kubernetes, cgroup_driver: systemd, cgroup: v1, privileged: true, user_namespace: true, overlay: [metacopy=on], tmpfs: [/mnt], binds: [/srv/data]}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestContainerOfAScenario(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := d.Container
-	if c.Engine != Kubernetes || c.Driver != Systemd || !c.Privileged || !c.UserNamespace || strings.Join(c.Overlay, " ") != "metacopy=on" || c.Tmpfs[0] != "/mnt" || c.Binds[0] != "/srv/data" {
+	if c.Engine != Kubernetes || c.Driver != Systemd || c.Cgroup != CgroupV1 || !c.Privileged || !c.UserNamespace || strings.Join(c.Overlay, " ") != "metacopy=on" || c.Tmpfs[0] != "/mnt" || c.Binds[0] != "/srv/data" {
 		t.Errorf("the deed's container is %+v", c)
 	}
 }
@@ -37,6 +37,7 @@ func TestContainerIsRefused(t *testing.T) {
 	for _, c := range []struct{ context, container, want string }{
 		{"container", "{engine: dokker}", `x.yaml:4:21: unknown engine "dokker"; did you mean "docker"?`},
 		{"container", "{cgroup_driver: system}", `x.yaml:4:28: unknown cgroup driver "system"; did you mean "systemd"?`},
+		{"container", "{cgroup: v3}", `x.yaml:4:21: unknown version of cgroups "v3"`},
 		{"container", "{priviledged: true}", `x.yaml:4:13: unknown key "priviledged"; did you mean "privileged"?`},
 		{"container", "{privileged: perhaps}", `x.yaml:4:25: true or false was expected, not "perhaps"`},
 		{"container", "{overlay: [lowerdir=/etc]}", `x.yaml:4:23: unknown option of overlayfs "lowerdir=/etc"`},
@@ -53,7 +54,7 @@ func TestContainerIsRefused(t *testing.T) {
 
 // What comes over the wire is not trusted to have been a file that was sound.
 func TestDeedWithAnUnsoundContainer(t *testing.T) {
-	for _, c := range []string{`{"engine":"../.."}`, `{"driver":"x"}`, `{"overlay":["lowerdir=/"]}`, `{"tmpfs":["/"]}`, `{"binds":["/mnt/.."]}`, `{"unknown":1}`} {
+	for _, c := range []string{`{"engine":"../.."}`, `{"driver":"x"}`, `{"cgroup":"v3"}`, `{"overlay":["lowerdir=/"]}`, `{"tmpfs":["/"]}`, `{"binds":["/mnt/.."]}`, `{"unknown":1}`} {
 		deed := `{"id":"` + attackID + `","context":"container","container":` + c + `,"steps":[]}`
 		if _, err := ReadDeed(strings.NewReader(deed)); err == nil {
 			t.Errorf("%s was taken", c)

@@ -257,8 +257,9 @@ func TestBuiltin(t *testing.T) {
 	}
 	want := strings.Fields(`
 		clear-log contact-k8s-api create-hardlink-over-sensitive create-symlink-over-sensitive debugfs-privileged
-		directory-traversal drop-and-execute drop-and-execute-bind-mount drop-and-execute-containerd
-		drop-and-execute-crio drop-and-execute-docker-systemd drop-and-execute-download drop-and-execute-kubernetes
+		directory-traversal drop-and-execute drop-and-execute-bind-mount drop-and-execute-cgroup-v1
+		drop-and-execute-cgroup-v1-kubernetes drop-and-execute-containerd drop-and-execute-crio
+		drop-and-execute-docker-systemd drop-and-execute-download drop-and-execute-kubernetes
 		drop-and-execute-kubernetes-systemd drop-and-execute-link drop-and-execute-metacopy drop-and-execute-podman
 		drop-and-execute-privileged drop-and-execute-redirect-dir drop-and-execute-rename drop-and-execute-tmpfs
 		drop-and-execute-userns execute-from-dev-shm execveat-memfd find-aws-credentials io-uring-clear-log

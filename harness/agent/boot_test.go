@@ -5,7 +5,9 @@ package agent_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -212,7 +214,7 @@ var _ = Describe("an agent in a guest", Label("boot", "net"), Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(probe.Programs).NotTo(BeEmpty())
 		_, err = c.StartConsumer(ctx, agent.ConsumerSpec{Kind: agent.Native, Watches: []consumer.Watch{
-			{Name: "drop", Condition: "evt.type in (execve, execveat) and container.id != host and proc.is_exe_upper_layer=true", Fields: []string{"proc.exepath", "proc.env"}},
+			{Name: "drop", Condition: "evt.type in (execve, execveat) and container.id != host and proc.is_exe_upper_layer=true", Fields: []string{"proc.exepath", "proc.env", "container.id", "thread.cgroups"}},
 			{Name: "read", Condition: "evt.type in (open, openat, openat2) and fd.name=/etc/shadow", Fields: []string{"evt.type", "proc.env"}},
 		}})
 		Expect(err).NotTo(HaveOccurred())
@@ -220,8 +222,9 @@ var _ = Describe("an agent in a guest", Label("boot", "net"), Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(events.Err()).NotTo(HaveOccurred())
 
+		made := "{}" // how the container is
 		do := func(where, id, steps string) agent.DeedReport {
-			r, err := c.RunDeed(ctx, agent.Deed{ID: id, Context: where, Request: json.RawMessage(`{"id":"` + id + `","context":"` + where + `","steps":` + steps + `}`)})
+			r, err := c.RunDeed(ctx, agent.Deed{ID: id, Context: where, Request: json.RawMessage(`{"id":"` + id + `","context":"` + where + `","container":` + made + `,"steps":` + steps + `}`)})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(r.Failure).NotTo(HaveOccurred())
 			Expect(r.Fence).To(BeTrue())
@@ -229,6 +232,16 @@ var _ = Describe("an agent in a guest", Label("boot", "net"), Ordered, func() {
 			return r
 		}
 		const id = "0123456789abcdef"
+		// Cgroups of version 1 take the place of those of version 2 for the one deed alone, whose container is known by them.
+		sum := sha256.Sum256([]byte(id))
+		name := hex.EncodeToString(sum[:])
+		for _, of := range []struct{ version, hierarchy string }{{"v1", "pids"}, {"v2", "unified"}, {"v1", "pids"}} {
+			made = `{"cgroup":"` + of.version + `"}`
+			drop := do(agent.InContainer, id, `[{"copy":{"src":"/usr/bin/true","dst":"/usr/local/bin/dropped","mode":"0755"}},{"exec":{"path":"/usr/local/bin/dropped"}}]`)
+			Expect(drop.Matches).To(ConsistOf(HaveField("Fields", And(
+				HaveKeyWithValue("container.id", name[:12]), HaveKeyWithValue("thread.cgroups", of.hierarchy+"=/docker/"+name)))))
+		}
+		made = "{}"
 		drop := do(agent.InContainer, id, `[{"copy":{"src":"/usr/bin/true","dst":"/usr/local/bin/dropped","mode":"0755"}},{"exec":{"path":"/usr/local/bin/dropped"}}]`)
 		Expect(drop.Matches).To(ConsistOf(And(HaveField("Watch", "drop"), HaveField("Fields", And(
 			HaveKeyWithValue("proc.exepath", "/usr/local/bin/dropped"), HaveKeyWithValue("proc.env", ContainSubstring("MEWS_ID="+id)))))))

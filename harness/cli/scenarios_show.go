@@ -66,6 +66,9 @@ func containerLines(s scenarios.Setup) []string {
 		driver = scenarios.Cgroupfs
 	}
 	out := []string{"engine: " + engine, "cgroup_driver: " + driver}
+	if s.Cgroup != "" {
+		out = append(out, "cgroup: "+s.Cgroup)
+	}
 	for _, o := range []struct {
 		name string
 		is   bool

@@ -32,6 +32,7 @@ type container struct {
 	id     string // 64 hexadecimal digits, as engines name containers
 	bundle string
 	setup  scenarios.Setup
+	legacy *legacyCgroups // nil: its cgroup is of version 2
 }
 
 // bind is the host's directory of its i-th bind mount.
@@ -49,6 +50,13 @@ func (a *Agent) actInContainer(ctx context.Context, id string, request []byte) (
 	}
 	sum := sha256.Sum256([]byte(id))
 	c := &container{id: hex.EncodeToString(sum[:]), bundle: filepath.Join(a.State, "bundle-"+id), setup: deed.Container}
+	if c.setup.Cgroup == scenarios.CgroupV1 {
+		c.legacy, err = mountLegacyCgroups(ctx)
+		defer func() { err = errors.Join(err, c.legacy.unmount(context.WithoutCancel(ctx))) }() // though the deed's time be over
+		if err != nil {
+			return nil, err
+		}
+	}
 	defer func() { err = errors.Join(err, c.remove()) }()
 	if err := c.prepare(id); err != nil {
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "prepare a container: %w", err)
@@ -56,7 +64,7 @@ func (a *Agent) actInContainer(ctx context.Context, id string, request []byte) (
 	cmd := exec.CommandContext(ctx, "runc", "run", "--bundle", c.bundle, c.id)
 	over := ""
 	cmd.Cancel = func() error {
-		over = exceeded(filepath.Join(cgroupRoot, cgroupPath(c.setup, c.id))) // runc removes it
+		over = exceeded(c.cgroup()) // runc removes it
 		return cmd.Process.Kill()
 	}
 	result, err = a.act(ctx, cmd, id, request, group{})
@@ -118,5 +126,16 @@ func (c *container) remove() error {
 	if err := os.Remove(c.bundle); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		errs = append(errs, ours("remove a container's bundle", err))
 	}
+	if c.legacy != nil {
+		return errors.Join(append(errs, c.legacy.remove(cgroupPath(c.setup, c.id)))...)
+	}
 	return errors.Join(append(errs, removeCgroup(cgroupRoot, cgroupPath(c.setup, c.id)))...)
+}
+
+// cgroup is the directory of its cgroup, where its bounds are.
+func (c *container) cgroup() string {
+	if c.legacy != nil {
+		return filepath.Join(cgroupRoot, "pids", cgroupPath(c.setup, c.id))
+	}
+	return filepath.Join(cgroupRoot, cgroupPath(c.setup, c.id))
 }

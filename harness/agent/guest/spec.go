@@ -57,11 +57,11 @@ func (c *container) spec(deed string) *specs.Spec {
 		s.Linux.UIDMappings, s.Linux.GIDMappings = ids, ids
 	}
 	if c.setup.Privileged {
-		s.Linux.Resources = bounds(specs.LinuxDeviceCgroup{Allow: true, Access: "rwm"})
+		s.Linux.Resources = c.bounds(specs.LinuxDeviceCgroup{Allow: true, Access: "rwm"})
 		s.Linux.Devices = hostDevices("/dev")
 		return s
 	}
-	s.Linux.Resources = bounds(specs.LinuxDeviceCgroup{Allow: false, Access: "rwm"})
+	s.Linux.Resources = c.bounds(specs.LinuxDeviceCgroup{Allow: false, Access: "rwm"})
 	s.Linux.MaskedPaths = []string{
 		"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
 		"/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
@@ -70,12 +70,15 @@ func (c *container) spec(deed string) *specs.Spec {
 	return s
 }
 
-// bounds are those of a deed, and the devices of its container.
-func bounds(devices specs.LinuxDeviceCgroup) *specs.LinuxResources {
+// bounds are those of a deed, and the devices of its container. Among cgroups of version 1 there is no controller of memory.
+func (c *container) bounds(devices specs.LinuxDeviceCgroup) *specs.LinuxResources {
 	r := &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{devices}}
+	var bytes, processes int64 = maxDeedBytes, maxProcesses
+	if c.legacy != nil || unified() {
+		r.Pids = &specs.LinuxPids{Limit: &processes}
+	}
 	if unified() {
-		var bytes, processes int64 = maxDeedBytes, maxProcesses
-		r.Pids, r.Memory = &specs.LinuxPids{Limit: &processes}, &specs.LinuxMemory{Limit: &bytes}
+		r.Memory = &specs.LinuxMemory{Limit: &bytes}
 	}
 	return r
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/mews-farm/mews/driver/consumer"
@@ -17,6 +18,7 @@ import (
 	"github.com/mews-farm/mews/harness/live"
 	"github.com/mews-farm/mews/harness/machine"
 	"github.com/mews-farm/mews/harness/matrix"
+	"github.com/mews-farm/mews/harness/schedule"
 	"github.com/mews-farm/mews/internal/splat"
 	"github.com/mews-farm/mews/kernels"
 	"github.com/mews-farm/mews/results"
@@ -50,6 +52,7 @@ type Built struct {
 	Device string                        // prefix of its device nodes; empty for a probe
 	Open   func() (io.ReadCloser, error) // the module or legacy probe; nil for a CO-RE probe, which the agent carries
 	Note   string                        // what is worth knowing of the build: compiler, duration, cached
+	Kept   bool                          // it was built earlier
 }
 
 // Parts makes what a cell consists of. All of it is kept by content, and asked for by several cells at once.
@@ -88,7 +91,9 @@ type cellRun struct {
 	vmcore  bool
 	noFork  bool // everything in one boot
 	nest    *nest
-	berths  *berths
+	shared  *shared
+	lengths lengths
+	turn    *turn
 	before  *results.Cell // what measurements are compared with; nil: nothing
 	rec     Recorder
 	view    live.View
@@ -99,9 +104,12 @@ type cellRun struct {
 	built     *Built
 	programs  []agent.Program // of the probe that is loaded
 	spec      machine.Spec    // of its guests
+	bootKey   string          // what others wait for with it while its kernel boots
 	second    bool            // this is the cross-check of a kernel's death
 	first     results.Stage   // what it is compared with
 	last      results.Stage   // the stage that ended last
+	now       string          // the stage under way
+	undone    atomic.Int64    // scenarios not yet begun
 	inOneBoot string          // why, if forking was tried and failed
 	sortie                    // what is known of the flight under way
 }
@@ -112,45 +120,6 @@ type sortie struct {
 	said    []splat.Splat // on consoles of guests that are gone
 	splat   error         // the kernel of a clone complained
 	excused []string      // complaints of clones that the matrix allows
-}
-
-// broken is a record that could not be written: the run cannot go on with its verdicts unkept.
-type broken struct{ error }
-
-func (b broken) Unwrap() error { return b.error }
-
-// stage runs one stage, records it, and reports whether the cell goes on.
-func (c *cellRun) stage(ctx context.Context, name string, do func() (note string, err error)) error {
-	if ctx.Err() != nil {
-		return cancelled(ctx)
-	}
-	c.view.Start(c.ID, name)
-	if err := c.rec.Start(name); err != nil {
-		return broken{err}
-	}
-	began := time.Now()
-	note, err := do()
-	if err != nil && ctx.Err() != nil {
-		err = cancelled(ctx)
-	}
-	if errors.As(err, &unforked{}) {
-		return err // nothing to record: it is begun again
-	}
-	if err != nil && c.second {
-		err = c.compare(name, err)
-	}
-	s := results.EndStage(name, began, time.Now(), err)
-	s.Note = note
-	c.last = s
-	detail := note
-	if err != nil {
-		detail = string(s.Cause) + ": " + s.Evidence[0].Text
-	}
-	c.view.End(c.ID, name, s.State, detail)
-	if werr := c.rec.Stage(s); werr != nil {
-		return broken{werr}
-	}
-	return err
 }
 
 // run takes the cell as far as it goes. The verdict is in the record; the error is only of a record that could
@@ -175,6 +144,9 @@ func (c *cellRun) run(ctx context.Context) error {
 	if b := (broken{}); errors.As(err, &b) {
 		return b.error
 	}
+	if !c.turn.started {
+		return nil // the run was over before it was the cell's turn
+	}
 	c.view.Done(c.ID, cause.Of(err).State)
 	return nil
 }
@@ -188,23 +160,18 @@ func (c *cellRun) prepare(ctx context.Context) error {
 		if c.Denied != nil {
 			return "", c.Denied
 		}
-		err := c.parts.Source(ctx, c.Cell)
-		if err != nil {
-			return "", err
-		}
-		if c.files, err = c.parts.Kernel(ctx, c.Resolved); err != nil {
-			return "", err
-		}
-		c.learn()
-		if c.Boots() {
-			c.disks, err = c.parts.Disks(ctx, c.Cell)
-		}
+		err := c.fetch(ctx)
 		return fmt.Sprintf("%s %s of %s", c.Resolved.Image[0].Name, c.Resolved.PackageVersion, c.Resolved.Suite), err
 	})
 	if err != nil {
 		return err
 	}
+	leave := func() {}
+	defer func() { leave() }() // what was built is looked at in the same step
 	err = c.stage(ctx, results.StageBuild, func() (note string, err error) {
+		if leave, err = c.turn.take(ctx, c.step(schedule.Build)); err != nil {
+			return "", err
+		}
 		if c.built, err = c.parts.Build(ctx, c.Cell, c.files, c.rec.Dir()); err != nil {
 			return "", err
 		}
@@ -231,7 +198,9 @@ func (c *cellRun) through(ctx context.Context, g *guest) call {
 
 // fly does what needs guests.
 func (c *cellRun) fly(ctx context.Context) error {
+	defer c.turn.land()
 	c.sortie = sortie{}
+	c.undone.Store(int64(c.deeds()))
 	var g *guest
 	err := c.stage(ctx, results.StageBoot, func() (note string, err error) {
 		g, note, err = c.launch(ctx)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/mews-farm/mews/driver/consumer"
 	"github.com/mews-farm/mews/harness/agent"
+	"github.com/mews-farm/mews/harness/history"
 	"github.com/mews-farm/mews/harness/machine"
 	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/cause"
@@ -24,7 +25,7 @@ import (
 const clonesDir = "clones"
 
 // inClones is [cellRun.scenarios] with a guest for each: g, in which the driver is loaded and the consumer ready, is saved, and
-// each scenario is done in a clone, as many at once as there are berths. So no scenario sees another's traces, and the drops of
+// each scenario is done in a clone, as many at once as there are places. So no scenario sees another's traces, and the drops of
 // one say nothing of another. The guest that it returns goes on from where g was, with the consumer stopped.
 func (c *cellRun) inClones(ctx context.Context, g *guest) (string, *guest, error) {
 	var sum tally
@@ -90,7 +91,7 @@ func (c *cellRun) eachInAClone(ctx context.Context, g *guest, sum *tally) (strin
 	if n := c.times(); n > 1 {
 		each = fmt.Sprintf("; each %d times, every time in a clone", n)
 	}
-	return note + each + c.berths.note(), g, err
+	return note + each + c.turn.tight(), g, err
 }
 
 // share takes from the sum what every clone of n counted because its origin had: it happened once.
@@ -142,7 +143,9 @@ func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint6
 		}
 	}
 	var wg sync.WaitGroup
-	for range c.berths.places() {
+	done := c.turn.fan()
+	defer done()
+	for range c.turn.desk.Cores() {
 		wg.Go(func() {
 			for i, more := begin(); more; i, more = begin() {
 				end(i, c.inClone(ctx, ready, logged, batch[i/n], c.cloneDir(batch[i/n], i%n)))
@@ -217,6 +220,7 @@ func (c *cellRun) inClone(ctx context.Context, ready *machine.Snapshot, logged u
 		return &outcome{err: err}
 	}
 	defer g.stop()
+	c.undone.Add(-1)
 	call := c.through(ctx, g)
 	var lines []agent.KernelLine
 	o.err = func() (err error) {
@@ -245,6 +249,7 @@ func (c *cellRun) inClone(ctx context.Context, ready *machine.Snapshot, logged u
 	if o.err == nil { // what the kernel said after it was last asked counts too
 		o.excused, o.splat = complaints(lines, g.m.Console().Splats(), c.Allow, time.Now())
 		o.err = g.attribute(g.m.Err())
+		c.part(history.Clone, time.Since(g.born).Seconds())
 	}
 	if fi, err := os.Stat(g.m.Console().Path()); o.err == nil && o.splat == nil && o.verdict.State == cause.Pass && err == nil && fi.Size() == 0 {
 		os.RemoveAll(dir)

@@ -17,6 +17,7 @@ import (
 	"github.com/mews-farm/mews/harness/machine/snapshot"
 	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/internal/splat"
+	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/cause"
 	"github.com/mews-farm/mews/scenarios"
 )
@@ -47,12 +48,12 @@ func (c *cellRun) forker() (machine.Forker, string) {
 // branches says that scenarios are done in clones. One alone, done once, has the guest to itself anyway.
 func (c *cellRun) branches() bool {
 	f, _ := c.forker()
-	return f != nil && c.Driver.Until.V != matrix.UntilLoad && c.Consumer.Kind.V != matrix.Command && (len(c.Scenarios)-len(c.Unable))*c.times() > 1
+	return f != nil && c.Driver.Until.V != matrix.UntilLoad && c.Consumer.Kind.V != matrix.Command && c.deeds() > 1
 }
 
 // launch comes by a guest whose agent answers: one that goes on from where another was when it had booted, or a boot.
 func (c *cellRun) launch(ctx context.Context) (*guest, string, error) {
-	initrd, err := c.parts.Initramfs(ctx, c.files)
+	initrd, err := c.initramfs(ctx)
 	if err != nil {
 		return nil, "", err
 	}
@@ -66,6 +67,9 @@ func (c *cellRun) launch(ctx context.Context) (*guest, string, error) {
 			return g, note, err
 		}
 		c.giveUpForks(u)
+	}
+	if err := c.turn.rise(ctx, c.rest()); err != nil {
+		return nil, "", err
 	}
 	g, note, err := c.cold(ctx, c.spec)
 	if _, why := c.forker(); err == nil && why != "" {
@@ -105,9 +109,17 @@ func (c *cellRun) takeUp(ctx context.Context, f machine.Forker) (*guest, string,
 	if err != nil {
 		return nil, "", unforked{err}
 	}
+	c.bootKey = key
 	for {
+		c.turn.desk.Raise(key, c.rest())
+		waited := c.turn.idle()
 		b, err := c.nest.get(ctx, key, func() (*booted, error) { return c.bootToSave(ctx) })
+		waited()
 		if err != nil {
+			return nil, "", err
+		}
+		// Only now: who waits for a kernel to boot keeps no other cell from its guests.
+		if err := c.turn.rise(ctx, c.rest()); err != nil {
 			return nil, "", err
 		}
 		if err := os.WriteFile(filepath.Join(c.rec.Dir(), machine.ConsoleLog), b.console, 0o644); err != nil {
@@ -116,6 +128,7 @@ func (c *cellRun) takeUp(ctx context.Context, f machine.Forker) (*guest, string,
 		began := time.Now()
 		g, err := c.resume(ctx, b.Snapshot, c.rec.Dir(), c.branches())
 		if err == nil {
+			c.part(results.StageBoot, time.Since(g.born).Seconds())
 			return g, b.age(time.Since(began)), nil
 		}
 		if !errors.As(err, &unforked{}) || !c.nest.discard(b) {
@@ -145,6 +158,7 @@ func (c *cellRun) bootToSave(ctx context.Context) (*booted, error) {
 		b.Close()
 		return nil, unforked{err}
 	}
+	c.bootedOnce(time.Since(g.born))
 	return &b, nil
 }
 
@@ -157,7 +171,7 @@ func (c *cellRun) resume(ctx context.Context, s *machine.Snapshot, dir string, s
 	if err != nil {
 		return nil, notRestored(ctx, err)
 	}
-	g := &guest{m: m, dir: dir, leave: leave, driver: c.loaded}
+	g := &guest{m: m, dir: dir, leave: leave, driver: c.loaded, born: time.Now()}
 	wctx, cancel := withOwnTime(ctx, c.patient.of(callLimit), g.delayed)
 	defer cancel()
 	g.c, err = agent.Wake(wctx, m.Agent(), scenarios.NewID())
@@ -204,11 +218,13 @@ func (g *guest) save(ctx context.Context, p Patience, allow []splat.Allowance) (
 	return nil, unforked{fmt.Errorf("a guest could not be saved: %w", err)}
 }
 
-// start starts a machine as soon as the host has a berth for it, and tries again with fewer beside it when the host's memory
-// is what it lacked.
+// start starts a machine as soon as it is its turn, and tries again with fewer beside it when the host's memory is what it
+// lacked.
 func (c *cellRun) start(ctx context.Context, spec machine.Spec) (_ machine.Machine, leave func(), err error) {
 	for {
-		leave, err = c.berths.take(ctx)
+		step := guestStep(spec, c.bootKey)
+		step.Rest = c.rest()
+		leave, err = c.turn.take(ctx, step)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -216,7 +232,7 @@ func (c *cellRun) start(ctx context.Context, spec machine.Spec) (_ machine.Machi
 		if err == nil {
 			return m, leave, nil
 		}
-		again := noMemory(err) && c.berths.refused()
+		again := noMemory(err) && c.turn.desk.Refused()
 		leave()
 		if !again {
 			return nil, nil, err

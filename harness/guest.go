@@ -22,7 +22,8 @@ import (
 type guest struct {
 	m      machine.Machine
 	c      *agent.Client
-	leave  func() // gives its berth back
+	leave  func() // gives its place back
+	born   time.Time
 	dir    string // where its logs go
 	driver string // what a kernel's stack trace calls the driver once it is loaded; empty before
 }
@@ -50,7 +51,7 @@ func (c *cellRun) boot(ctx context.Context, spec machine.Spec) (*guest, error) {
 		return nil, err
 	}
 	began := time.Now()
-	g := &guest{m: m, dir: spec.Dir, leave: leave}
+	g := &guest{m: m, dir: spec.Dir, leave: leave, born: began}
 	dctx, cancel := context.WithTimeout(ctx, p.of(bootLimit))
 	defer cancel()
 	// The machine may give up before the agent answers: its own account is the better one.
@@ -198,7 +199,7 @@ func (g *guest) keepLogs(p Patience) {
 	}
 }
 
-// stop ends the machine, and gives its berth to another. It may be called more than once.
+// stop ends the machine, and gives its place to another. It may be called more than once.
 func (g *guest) stop() {
 	defer g.leave()
 	if g.c != nil {

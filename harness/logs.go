@@ -9,6 +9,7 @@ import (
 
 	"github.com/mews-farm/mews/builders/classify"
 	"github.com/mews-farm/mews/harness/matrix"
+	"github.com/mews-farm/mews/harness/schedule"
 	"github.com/mews-farm/mews/kernels"
 	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/cause"
@@ -39,6 +40,11 @@ func (p *Plan) addLogs(prof matrix.Profile, sel Selection) {
 // no failure is the error that the classifier makes of it.
 func (c *cellRun) readLog(ctx context.Context) error {
 	return c.stage(ctx, results.StageBuild, func() (string, error) {
+		leave, err := c.turn.take(ctx, c.step(schedule.Fetch))
+		if err != nil {
+			return "", err
+		}
+		defer leave()
 		f, err := os.Open(c.Log.File.V)
 		if err != nil {
 			return "", cause.Errorf(cause.Internal, cause.FaultHarness, "read a published log: %w", err)

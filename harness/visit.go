@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/mews-farm/mews/harness/agent"
+	"github.com/mews-farm/mews/harness/history"
 	"github.com/mews-farm/mews/harness/machine"
 )
 
@@ -16,7 +17,7 @@ type Visit func(ctx context.Context, c *agent.Client) error
 // guest is gone when visit returns.
 func (r *Runner) Visit(ctx context.Context, c *Cell, load bool, visit Visit) error {
 	run := &cellRun{Cell: c, parts: r.Parts, starter: r.Starter, patient: r.Patience, memory: r.MemoryMiB, rec: r.Recorder(c.ID), view: r.View}
-	run.noFork, run.berths = true, newBerths(1, r.MemoryMiB)
+	run.noFork, run.turn, run.lengths = true, &turn{desk: newDesk(1, 1, "")}, lengths{&history.History{}, "", 1}
 	if err := run.equip(ctx, load); err != nil {
 		return err
 	}

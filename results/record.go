@@ -39,9 +39,16 @@ type Run struct {
 	Started  time.Time `json:"started"`
 	Ended    time.Time `json:"ended,omitzero"` // zero: the run was cut short
 	Host     Host      `json:"host"`
+	Estimate *Estimate `json:"estimate,omitempty"` // made before the first cell; nil: none was, or the run was resumed
 	Warnings []string  `json:"warnings"`
 	Summary  Summary   `json:"summary"`
 	Cells    []Cell    `json:"cells"` // in the order of the plan
+}
+
+// Estimate is how long a run was thought to take.
+type Estimate struct {
+	Seconds float64 `json:"seconds"`
+	From    string  `json:"from"` // where it comes from: earlier runs, defaults
 }
 
 // Host is the machine that ran the guests.
@@ -150,7 +157,7 @@ type Stage struct {
 	Name string `json:"name"`
 	cause.Finding
 	Started time.Time `json:"started"`
-	Seconds float64   `json:"seconds"`
+	Seconds float64   `json:"seconds"`        // without what it only waited for its turn
 	Note    string    `json:"note,omitempty"` // worth saying even of a pass: a compiler, a size
 	Hint    string    `json:"hint,omitempty"` // what to do next; [Advice] where it is empty
 	// Stops says that the cell ended here, so that the stages declared after it were not reached instead of

@@ -94,6 +94,7 @@ func sampleRun() Run {
 	return Run{
 		ID: "20261121-2200-k3f9", Profile: "quick", Started: sampleStart, Ended: sampleStart.Add(95 * time.Second),
 		Host:     Host{Accelerator: "tcg", AcceleratorReason: "the KVM probe guest did not come up in 3s", CPUs: 2, OS: "Debian GNU/Linux 12", QEMU: "7.2.22"},
+		Estimate: &Estimate{Seconds: 100, From: "from 4 runs"},
 		Warnings: []string{"sid: InRelease is past its Valid-Until by 3 days", hostile},
 		Cells:    []Cell{good, skipped, silent, unsupported, compile, flake, killed},
 	}

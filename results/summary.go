@@ -21,6 +21,9 @@ func RenderSummary(w io.Writer, r Run) error {
 		fmt.Fprintf(b, " (%s)", md(r.Host.AcceleratorReason))
 	}
 	fmt.Fprint(b, "\n\n")
+	if e := r.Estimate; e != nil {
+		fmt.Fprintf(b, "%s\n\n", md(against(*e, r)))
+	}
 	summaryMatrix(b, matrixOf(r))
 	summaryAgreements(b, r)
 	summaryRepeats(b, r)
@@ -130,6 +133,24 @@ func span(r Run) string {
 	}
 	return s + ", took " + Duration(r.Ended.Sub(r.Started))
 }
+
+// against holds what was estimated against what came.
+func against(e Estimate, r Run) string {
+	s := fmt.Sprintf("Estimate %s (%s)", Duration(seconds(e.Seconds)), e.From)
+	if r.Ended.IsZero() || e.Seconds <= 0 {
+		return s + "."
+	}
+	took := r.Ended.Sub(r.Started)
+	switch off := 100 * (took.Seconds()/e.Seconds - 1); {
+	case off >= 0.5:
+		return fmt.Sprintf("%s, took %s: %.0f %% longer.", s, Duration(took), off)
+	case off <= -0.5:
+		return fmt.Sprintf("%s, took %s: %.0f %% shorter.", s, Duration(took), -off)
+	}
+	return fmt.Sprintf("%s, took %s: as estimated.", s, Duration(took))
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // Duration is d for people: 4.2s, 1m05s, 2h03m.
 func Duration(d time.Duration) string {

@@ -48,8 +48,8 @@ With --baseline, a cost that grew beyond the decision rule of docs/performance.m
 	f.add(c)
 	c.Flags().StringVar(&o.out, "out", "", "the run directory (default out/<run id>)")
 	c.Flags().StringVar(&baseline, "baseline", "", "the `directory` of an earlier run to compare with")
-	c.Flags().IntVar(&o.jobs, "jobs", runtime.NumCPU(), "cells that run at once")
-	c.Flags().IntVar(&o.memory, "memory", 640, "memory of a guest in `MiB`; the emulator needs about 200 more")
+	c.Flags().IntVar(&o.jobs, "jobs", runtime.NumCPU(), "cells at once; each is measured with the machine to itself")
+	c.Flags().IntVar(&o.memory, "memory", defaultMemory, "memory of a guest in `MiB`; the emulator needs about 200 more")
 	c.AddCommand(newPerfCompare(s))
 	return c
 }

@@ -4,25 +4,29 @@ package cli
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/mews-farm/mews/harness"
+	"github.com/mews-farm/mews/harness/history"
 	"github.com/mews-farm/mews/results"
 )
 
 func newPlan(s Streams) *cobra.Command {
 	var f selectFlags
 	var output string
+	var jobs, memory int
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "Show the cells that run would judge, and start nothing",
 		Long: `plan resolves the matrix against the package indexes and shows each cell: the exact kernel, the driver
 and its version, the consumer and the scenarios. What is known to be unsupported is named with the reason; in JSON
-that is "declared.unsupported" of its cell. A kernel that cannot be resolved is shown with the reason, and plan then
+that is "declared.unsupported" of its cell. The last line says how long a run would take here, and how that is known. A kernel that cannot be resolved is shown with the reason, and plan then
 exits 3.`,
 		Example: `  mews plan
   mews plan --profile control -o json
@@ -31,6 +35,9 @@ exits 3.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if output != "table" && output != "json" {
 				return fmt.Errorf("--output %s: table or json is to be had", output)
+			}
+			if jobs < 1 {
+				return fmt.Errorf("--jobs %d: at least one cell must run at once", jobs)
 			}
 			e, err := open(f, "", warnTo(s.Err))
 			if err != nil {
@@ -44,7 +51,7 @@ exits 3.`,
 				tellTrouble(s, plan)
 				err = encode(s.Out, output, declare(plan))
 			} else {
-				err = printPlan(s, plan)
+				err = printPlan(s, plan, estimated(e, plan, jobs, memory))
 			}
 			if err != nil {
 				return err
@@ -59,10 +66,24 @@ exits 3.`,
 	}
 	f.add(c)
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	c.Flags().IntVar(&jobs, "jobs", runtime.NumCPU(), "of the run whose time is estimated")
+	c.Flags().IntVar(&memory, "memory", defaultMemory, "of a guest of the run whose time is estimated, in `MiB`")
 	return c
 }
 
-func printPlan(s Streams, p *harness.Plan) error {
+// estimated says how long a run of the plan takes on this machine. Nothing is started to find that out: the accelerator is the
+// one that the last answer was.
+func estimated(e *env, p *harness.Plan, jobs, memory int) string {
+	past, forgotten := history.Open(e.shop.Dir)
+	est := harness.EstimateRun(p.Cells, past, past.Accelerator(), jobs, memory)
+	from := est.From()
+	if forgotten != "" {
+		from += "; " + forgotten
+	}
+	return fmt.Sprintf("a run with --jobs %d takes about %s here (%s)", jobs, results.Duration(est.Whole().Round(time.Second)), from)
+}
+
+func printPlan(s Streams, p *harness.Plan, estimate string) error {
 	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KERNEL\tPACKAGE\tDRIVER\tVERSION\tVARIANT\tCONSUMER\tSCENARIOS")
 	var impossible, untwinned []string
@@ -110,7 +131,7 @@ func printPlan(s Streams, p *harness.Plan) error {
 	if len(p.Cells) == 1 {
 		cells = "cell"
 	}
-	_, err := fmt.Fprintf(s.Out, "%d %s\n", len(p.Cells), cells)
+	_, err := fmt.Fprintf(s.Out, "%d %s; %s\n", len(p.Cells), cells, estimate)
 	return err
 }
 

@@ -43,7 +43,7 @@ func TestPlanSaysWhatAConsumerLacks(t *testing.T) {
 	}
 	p.Cells[1].Denied = nil
 	var out, errs bytes.Buffer
-	if err := printPlan(Streams{Out: &out, Err: &errs}, p); err != nil {
+	if err := printPlan(Streams{Out: &out, Err: &errs}, p, "a run takes a while"); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Count(out.String(), "drop (RULE_UNSUPPORTED),read"); got != 2 {
@@ -52,7 +52,7 @@ func TestPlanSaysWhatAConsumerLacks(t *testing.T) {
 	if got := strings.Count(out.String(), "unsupported, RULE_UNSUPPORTED: scenario drop: sysdig 0.29.3 cannot"); got != 1 {
 		t.Errorf("the reason is told %d times:\n%s", got, out.String())
 	}
-	if !strings.HasSuffix(out.String(), "2 cells\n") || errs.Len() > 0 {
+	if !strings.HasSuffix(out.String(), "2 cells; a run takes a while\n") || errs.Len() > 0 {
 		t.Errorf("it ends with %q, and says %q", out.String(), errs.String())
 	}
 }

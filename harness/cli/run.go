@@ -20,6 +20,7 @@ import (
 
 	"github.com/mews-farm/mews/harness"
 	"github.com/mews-farm/mews/harness/agent"
+	"github.com/mews-farm/mews/harness/history"
 	"github.com/mews-farm/mews/harness/live"
 	"github.com/mews-farm/mews/harness/machine/qemu"
 	"github.com/mews-farm/mews/harness/machine/qemu/accel"
@@ -27,6 +28,9 @@ import (
 	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/rundir"
 )
+
+// defaultMemory of a guest, in MiB.
+const defaultMemory = 640
 
 func newRun(s Streams) *cobra.Command {
 	var f selectFlags
@@ -71,9 +75,9 @@ the same 20 of 20 times, and the record says how many it was; one that was not i
 	f.add(c)
 	c.Flags().StringVar(&out, "out", "", "the run directory (default out/<run id>)")
 	c.Flags().StringVar(&resume, "resume", "", "go on with the run in this `directory`, with the flags it was begun with: cells that have a verdict are kept")
-	c.Flags().IntVar(&jobs, "jobs", runtime.NumCPU(), "cells that run at once")
+	c.Flags().IntVar(&jobs, "jobs", runtime.NumCPU(), "cells that have guests at once; builds of others go on beside them")
 	c.Flags().IntVar(&repeat, "repeat", 1, "do every scenario `N` times: it passes only if its verdict was the same all N times")
-	c.Flags().IntVar(&memory, "memory", 640, "memory of a guest in `MiB`; the emulator needs about 200 more")
+	c.Flags().IntVar(&memory, "memory", defaultMemory, "memory of a guest in `MiB`; the emulator needs about 200 more")
 	c.Flags().BoolVar(&vmcore, "vmcore", false, "keep the memory of a guest whose kernel panicked or hung: cells/<id>/vmcore, as large as --memory says, with holes")
 	c.Flags().BoolVar(&noFork, "no-fork", false, "do everything of a cell in one boot of its own, as a cross-check: the verdicts must be the same")
 	c.Flags().BoolVar(&keep, "keep", false, "of one cell: leave the guest after its scenarios, and open a shell in it (Ctrl-] leaves); implies --no-fork")
@@ -135,8 +139,13 @@ func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
 	}
 	view.Note("accelerator: " + acc.Name() + " (" + acc.Reason + ")")
 
+	past, forgotten := history.Open(e.shop.Dir)
+	if forgotten != "" {
+		view.Note(forgotten)
+	}
+	estimate := harness.EstimateRun(plan.Cells, past, acc.Name(), o.jobs, o.memory)
 	dir, todo, err := runDir(o, plan, results.Run{
-		ID: results.NewID(began), Profile: plan.Profile, Started: began.UTC(), Warnings: w.list(), Cells: declare(plan),
+		ID: results.NewID(began), Profile: plan.Profile, Started: began.UTC(), Warnings: w.list(), Cells: declare(plan), Estimate: estimate.Record(),
 		Host: results.Host{Accelerator: acc.Name(), AcceleratorReason: acc.Reason, CPUs: runtime.NumCPU(), OS: osName(), QEMU: qemuVersion(ctx)},
 	})
 	if err != nil {
@@ -144,21 +153,33 @@ func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
 		return err
 	}
 	w.keep(dir.Warn)
+	if o.resume != "" {
+		estimate = harness.EstimateRun(todo, past, acc.Name(), o.jobs, o.memory) // of what is left
+	}
+	view.Note(estimate.String())
 	for _, c := range todo {
 		kernel, driver := c.Label()
-		view.Cell(live.Row{ID: c.ID, Kernel: kernel, Driver: driver, Stages: c.Stages()})
+		view.Cell(live.Row{ID: c.ID, Kernel: kernel, Driver: driver, Stages: c.Stages(), Lengths: estimate.Lengths[c.ID]})
 	}
+	view.Estimate(estimate.Whole())
 	runner := &harness.Runner{
 		Parts: e.shop, Starter: qemu.Starter{Accel: acc}, Patience: harness.Patience(acc.Scale(time.Second).Seconds()),
 		MemoryMiB: o.memory, Vmcore: o.vmcore, Jobs: o.jobs, NoFork: o.noFork, Shelf: e.shop.Archive,
 		Recorder: func(cell string) harness.Recorder { return recorder{dir, cell} },
 		View:     view,
 		Before:   beforeOf(o.before),
+		History:  past, Accelerator: acc.Name(), Dir: e.shop.Dir,
 	}
 	if o.keep {
 		runner.Keep = func(ctx context.Context, c *agent.Client) error { return visit(ctx, s, c) }
 	}
+	if o.resume == "" {
+		past.Add(history.Key{Stage: history.Start, Accelerator: acc.Name()}, time.Since(began).Seconds())
+	}
 	runErr := runner.Run(ctx, todo)
+	if err := past.Save(e.shop.Dir); err != nil {
+		view.Note(fmt.Sprintf("how long this run took is not kept: %v", err))
+	}
 	rec, err := dir.Finish()
 	if err = errors.Join(err, view.Close(rec)); err != nil {
 		return &exitError{results.ExitLacking, errors.Join(runErr, err)}

@@ -19,8 +19,9 @@ type lines struct {
 	now     func() time.Time
 	began   time.Time
 	cells   int
-	done    int
+	ended   int                     // cells
 	started map[[2]string]time.Time // by cell and stage
+	progress
 }
 
 func newLines(w io.Writer, now func() time.Time) *lines {
@@ -31,22 +32,31 @@ func (l *lines) printf(format string, args ...any) {
 	fmt.Fprintf(&l.out, "%7s  %s\n", results.Duration(l.now().Sub(l.began)), results.Line(fmt.Sprintf(format, args...)))
 }
 
-func (l *lines) Cell(Row) {
+func (l *lines) Cell(r Row) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cells++
+	l.expect(r.ID, r.Lengths)
+}
+
+func (l *lines) Estimate(whole time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.whole = whole
 }
 
 func (l *lines) Start(cell, stage string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.started[[2]string{cell, stage}] = l.now()
+	l.start(cell, stage, l.now())
 	l.printf("%s  %s ...", cell, stage)
 }
 
 func (l *lines) End(cell, stage string, state cause.State, detail string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.end(cell, stage)
 	took := ""
 	if at, ok := l.started[[2]string{cell, stage}]; ok {
 		took = " in " + results.Duration(l.now().Sub(at))
@@ -60,8 +70,9 @@ func (l *lines) End(cell, stage string, state cause.State, detail string) {
 func (l *lines) Done(cell string, state cause.State) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.done++
-	l.printf("%s  cell %d of %d done: %s", cell, l.done, l.cells, state)
+	l.ended++
+	l.over(cell)
+	l.printf("%s  cell %d of %d done: %s%s", cell, l.ended, l.cells, state, l.toGo(l.now().Sub(l.began), l.now()))
 }
 
 func (l *lines) Note(text string) {

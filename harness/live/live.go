@@ -21,12 +21,16 @@ type Row struct {
 	Kernel string
 	Driver string
 	Stages []string // declared, in order
+	// Lengths are the seconds that earlier runs took for the stages that there are; nil: nothing is known.
+	Lengths map[string]float64
 }
 
 // View is what a run tells while it goes on. Its methods may be called by many goroutines.
 type View interface {
 	// Cell announces a cell of the plan. Cells are shown in the order of their announcement.
 	Cell(Row)
+	// Estimate says how long the run will take, before it begins; never: that is not known.
+	Estimate(whole time.Duration)
 	// Start says that a stage of a cell begins.
 	Start(cell, stage string)
 	// End says how a stage ended; detail, which may be empty, is one line about it.

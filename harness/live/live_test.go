@@ -35,9 +35,11 @@ func stages() []string { return []string{"build", "boot", "load", "scenarios"} }
 
 // play lets a view see a run of three cells: one passes, one fails in its build, one is still at work.
 func play(v View, c *clock) {
-	v.Cell(Row{ID: "debian-5.10.0-46-cloud-amd64--falco-kmod", Kernel: "debian 5.10.0-46-cloud-amd64", Driver: "falco-kmod", Stages: stages()})
-	v.Cell(Row{ID: "debian-6.12.48+deb13-cloud-amd64--falco-kmod", Kernel: "debian 6.12.48+deb13-cloud-amd64", Driver: "falco-kmod", Stages: stages()})
-	v.Cell(Row{ID: "debian-7.2.12-cloud-amd64--mews-modern", Kernel: "debian 7.2.12-cloud-amd64", Driver: "mews-modern", Stages: stages()})
+	lengths := map[string]float64{"build": 30, "boot": 2, "load": 1, "scenarios": 7}
+	v.Cell(Row{ID: "debian-5.10.0-46-cloud-amd64--falco-kmod", Kernel: "debian 5.10.0-46-cloud-amd64", Driver: "falco-kmod", Stages: stages(), Lengths: lengths})
+	v.Cell(Row{ID: "debian-6.12.48+deb13-cloud-amd64--falco-kmod", Kernel: "debian 6.12.48+deb13-cloud-amd64", Driver: "falco-kmod", Stages: stages(), Lengths: lengths})
+	v.Cell(Row{ID: "debian-7.2.12-cloud-amd64--mews-modern", Kernel: "debian 7.2.12-cloud-amd64", Driver: "mews-modern", Stages: stages(), Lengths: lengths})
+	v.Estimate(90 * time.Second)
 	v.Note("accelerator tcg: no /dev/kvm")
 	v.Warn("sid: InRelease is past its Valid-Until\x1b[2J")
 	good, bad := "debian-5.10.0-46-cloud-amd64--falco-kmod", "debian-6.12.48+deb13-cloud-amd64--falco-kmod"

@@ -36,6 +36,7 @@ type table struct {
 	drawn  int // lines of the table on the screen
 	stop   chan struct{}
 	closed bool
+	progress
 }
 
 type tableRow struct {
@@ -78,12 +79,18 @@ func (t *table) change(f func()) {
 }
 
 func (t *table) Cell(r Row) {
-	t.change(func() { t.rows = append(t.rows, &tableRow{Row: r, states: make(map[string]cause.State)}) })
+	t.change(func() {
+		t.rows = append(t.rows, &tableRow{Row: r, states: make(map[string]cause.State)})
+		t.expect(r.ID, r.Lengths)
+	})
 }
+
+func (t *table) Estimate(whole time.Duration) { t.change(func() { t.whole = whole }) }
 
 func (t *table) Start(cell, stage string) {
 	t.update(cell, func(r *tableRow) {
 		r.current, r.since = stage, t.now()
+		t.start(cell, stage, t.now())
 		if r.began.IsZero() {
 			r.began = r.since
 		}
@@ -93,6 +100,7 @@ func (t *table) Start(cell, stage string) {
 func (t *table) End(cell, stage string, state cause.State, detail string) {
 	t.update(cell, func(r *tableRow) {
 		r.states[stage] = state
+		t.end(cell, stage)
 		if r.current == stage {
 			r.current = ""
 		}
@@ -107,7 +115,10 @@ func (t *table) End(cell, stage string, state cause.State, detail string) {
 }
 
 func (t *table) Done(cell string, state cause.State) {
-	t.update(cell, func(r *tableRow) { r.state, r.current, r.ended = state, "", t.now() })
+	t.update(cell, func(r *tableRow) {
+		r.state, r.current, r.ended = state, "", t.now()
+		t.over(cell)
+	})
 }
 
 func (t *table) update(cell string, f func(*tableRow)) {
@@ -287,6 +298,9 @@ func (t *table) total() string {
 		}
 	}
 	total := fmt.Sprintf("%d of %d cells done, %d at work, %s elapsed", done, len(t.rows), busy, results.Duration(t.now().Sub(t.began)))
+	if done < len(t.rows) {
+		total += t.toGo(t.now().Sub(t.began), t.now())
+	}
 	if done > 0 {
 		total += "  (" + s.Counts() + ")"
 	}

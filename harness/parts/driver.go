@@ -82,7 +82,7 @@ func built(a *product.Artifact) *harness.Built {
 		note += fmt.Sprintf("; with %s of the kernel's own Makefile, which its headers need and the driver's Makefile leaves out", strings.Join(a.Flags, " "))
 	}
 	return &harness.Built{
-		Name: a.ModuleName, Device: a.Device, Path: a.Path, Note: note,
+		Name: a.ModuleName, Device: a.Device, Path: a.Path, Note: note, Kept: a.Cached,
 		Open: func() (io.ReadCloser, error) { return os.Open(a.Path) },
 	}
 }

@@ -33,7 +33,7 @@ func Reopen(path string, plan []results.Cell) (d *Dir, done []string, err error)
 		}
 	}
 	d = &Dir{path: path, now: time.Now, run: run}
-	d.run.Ended = time.Time{}
+	d.run.Ended, d.run.Estimate = time.Time{}, nil // which was of the whole, in one go
 	for i, c := range d.run.Cells {
 		if c.State == cause.Pass || c.State == cause.Fail || c.State == cause.Unsupported {
 			done = append(done, c.ID)

@@ -41,6 +41,7 @@ func main() {
 	rounds := flag.Int("rounds", 3, "measurements of each figure")
 	only := flag.String("only", "", "take only the figures whose key matches this `regexp`: "+strings.Join(keys(), ", "))
 	filled := flag.Bool("filled", false, "the archive is filled already: do not run the profile quick for that first")
+	flag.IntVar(&nightKernels, "kernels", nightKernels, "kernels of the matrix that -only matrix runs: less than a dozen is to try it")
 	cold := flag.Bool("cold", false, "also measure a run with an empty archive, which downloads about 0.5 GB; once")
 	flag.Parse()
 	wanted, err := regexp.Compile(*only)
@@ -69,6 +70,8 @@ type origin struct {
 
 var origins = []origin{
 	{"quick", warmRuns},
+	{"own", ownTime},
+	{"matrix", wholeNight},
 	{"boot", bootRatio},
 	{"clones", clones},
 	{"scenarios", manyScenarios},

@@ -97,7 +97,7 @@ func (w *Workshop) buildRoot(ctx context.Context, c *harness.Cell, f *kernels.Fi
 	if err != nil {
 		return nil, err
 	}
-	pkgs, err := w.Debian.Closure(ctx, suites, root.Tools(cc.Command)...)
+	pkgs, err := w.index.Closure(ctx, suites, root.Tools(cc.Command)...)
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func (t *Trees) Files(ctx context.Context, r *Resolved) (*Files, error) {
 	})
 	if len(r.Headers) > 0 {
 		g.Go(func() (err error) {
-			headers, err = t.Tree(gctx, "headers-"+r.Kernel.Release, r.Headers, kernelFile)
+			headers, err = t.headers(gctx, r)
 			return err
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/mews-farm/mews/kernels/archive"
 	"github.com/mews-farm/mews/results/cause"
@@ -18,7 +19,7 @@ func (t *Trees) HeaderFiles(ctx context.Context, r *Resolved) (*Files, error) {
 	if err := r.CheckHeaders(); err != nil {
 		return nil, err
 	}
-	headers, err := t.Tree(ctx, "headers-"+r.Kernel.Release, r.Headers, kernelFile)
+	headers, err := t.headers(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +44,12 @@ func (t *Trees) HeaderFiles(ctx context.Context, r *Resolved) (*Files, error) {
 	}
 	f.Packages, f.Sums = Contents(r.Headers)
 	return f, nil
+}
+
+// headers unpacks a kernel's headers. Those that all flavours of a release have are three quarters of the files, and unpacked
+// once.
+func (t *Trees) headers(ctx context.Context, r *Resolved) (string, error) {
+	return t.tree(ctx, "headers-"+r.Kernel.Release, r.Headers, kernelFile, func(p Package) bool { return strings.HasSuffix(p.Name, "-common") })
 }
 
 // CheckHeaders is HEADERS_MISSING, with what was looked for, when no index held the headers.

@@ -3,6 +3,8 @@
 package kernels
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -41,5 +43,32 @@ func TestHeadersMissing(t *testing.T) {
 		if f.Cause != cause.HeadersMissing || f.State != cause.Error || f.Fault != cause.FaultKernel || len(f.Evidence) < 2 || !strings.Contains(f.Evidence[1].Text, c.says) {
 			t.Errorf("%s: %+v", name, f)
 		}
+	}
+}
+
+// Flavours of a release have most of their headers from one package.
+func TestFlavoursShareHeaders(t *testing.T) {
+	s := &shelf{dir: t.TempDir()}
+	const shared = "usr/src/linux-headers-6.1.0-56-common/include/x.h"
+	common := s.add(t, "linux-headers-6.1.0-56-common", packed(t, debtest.File("./"+shared, "#define X")))
+	trees := &Trees{Dir: t.TempDir(), Fetcher: s}
+	var files []os.FileInfo
+	for _, release := range []string{"6.1.0-56-amd64", "6.1.0-56-cloud-amd64"} {
+		src := "./usr/src/linux-headers-" + release
+		own := s.add(t, "linux-headers-"+release, packed(t, debtest.File(src+"/Makefile", "all:"), debtest.File(src+"/.config", "CONFIG_EXT4_FS=y\n")))
+		r := kernel(nil, []Package{own, common})
+		r.Kernel.Release = release
+		f, err := trees.HeaderFiles(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fi, err := os.Stat(filepath.Join(f.Headers, shared))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, fi)
+	}
+	if !os.SameFile(files[0], files[1]) {
+		t.Error("unpacked twice")
 	}
 }

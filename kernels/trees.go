@@ -41,6 +41,11 @@ const recipe = "1"
 // wants. name is for people who look into the cache, and stands for keep: one name, one keep.
 // The directory is there whole or not at all: it is renamed into its place.
 func (t *Trees) Tree(ctx context.Context, name string, packages []Package, keep func(name string) bool) (string, error) {
+	return t.tree(ctx, name, packages, keep, nil)
+}
+
+// tree is Tree, and packages that are shared (may be nil) are unpacked once for all trees that hold them.
+func (t *Trees) tree(ctx context.Context, name string, packages []Package, keep func(name string) bool, shared func(p Package) bool) (string, error) {
 	dir, err := filepath.Abs(filepath.Join(t.Dir, name+"-"+treeKey(name, packages)))
 	if err != nil {
 		return "", disk.Err(err, t.Dir)
@@ -71,7 +76,7 @@ func (t *Trees) Tree(ctx context.Context, name string, packages []Package, keep 
 	if err := os.Mkdir(tmp, 0o755); err != nil {
 		return "", disk.Err(err, tmp)
 	}
-	if err := t.unpack(ctx, tmp, packages, files, keep); err != nil {
+	if err := t.unpack(ctx, tmp, packages, files, keep, shared); err != nil {
 		os.RemoveAll(tmp)
 		return "", err
 	}
@@ -90,15 +95,27 @@ func treeKey(name string, packages []Package) string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-func (t *Trees) unpack(ctx context.Context, dir string, packages []Package, files []string, keep func(string) bool) error {
+func (t *Trees) unpack(ctx context.Context, dir string, packages []Package, files []string, keep func(string) bool, shared func(Package) bool) error {
 	var total, done int64
 	for _, p := range packages {
 		total += p.Size
 	}
 	item := filepath.Base(dir)
 	for i, p := range packages {
-		if err := Unpack(ctx, files[i], dir, keep); err != nil {
-			return fmt.Errorf("unpack %s %s: %w", p.Name, p.Version, err)
+		grafted := false
+		if shared != nil && shared(p) {
+			own, err := t.Tree(ctx, "package-"+p.Name, []Package{p}, keep)
+			if err != nil {
+				return err
+			}
+			if grafted, err = graft(ctx, own, dir); err != nil {
+				return err
+			}
+		}
+		if !grafted {
+			if err := Unpack(ctx, files[i], dir, keep); err != nil {
+				return fmt.Errorf("unpack %s %s: %w", p.Name, p.Version, err)
+			}
 		}
 		done += p.Size
 		if t.Progress != nil {

@@ -155,15 +155,34 @@ func (b *Build) Variables() []string {
 // putMake lays a make before the root's own in the search path of the driver's trial builds: since 2023 it tries the kernel's
 // API in makes of their own, in an empty environment (configure/*/Makefile.inc: env -i), which would use other tools.
 func (b *Build) putMake() error {
-	vars := append(b.Variables(), b.Kind.Trials...)
+	vars := append(b.Variables(), b.Trials()...)
 	if len(vars) == 0 {
 		return nil
 	}
 	if err := b.Scratch.MkdirAll("bin", 0o755); err != nil {
 		return err
 	}
-	script := fmt.Sprintf("#!/bin/sh\nexec /usr/bin/make '%s' \"$@\"\n", strings.Join(vars, "' '"))
+	var known string
+	if len(b.yes) > 0 {
+		known = fmt.Sprintf("if [ $# = 3 ] && [ \"${1%%%%=*} $2\" = 'CC -C' ]; then case \"$3\" in '%s') exit 0;; esac; fi\n", strings.Join(b.yes, "'|'"))
+	}
+	script := fmt.Sprintf("#!/bin/sh\n%sexec /usr/bin/make '%s' \"$@\"\n", known, strings.Join(vars, "' '"))
 	return b.Scratch.WriteFile("bin/make", []byte(script), 0o755)
+}
+
+// Trials are the variables of make in the driver's own trial builds.
+func (b *Build) Trials() []string {
+	if b.Plain {
+		return nil
+	}
+	return b.Kind.Trials
+}
+
+// Answer has the make of trial builds say of those in dirs, inside the sandbox, that they go well, and build nothing: the
+// caller has seen that they do.
+func (b *Build) Answer(dirs []string) error {
+	b.yes = dirs
+	return WriteErrOr(b.putMake())
 }
 
 // arguments are make's: the headers, the source, the tools.
@@ -176,7 +195,7 @@ func (b *Build) arguments(dir string, more []string) []string {
 	argv := []string{"/usr/bin/make", fmt.Sprintf("-j%d", jobs), "-C", b.Headers, "M=" + dir, "KERNELDIR=" + b.Headers}
 	vars := b.Variables()
 	argv = append(argv, vars...)
-	if len(vars)+len(b.Kind.Trials) > 0 {
+	if len(vars)+len(b.Trials()) > 0 {
 		// As make's own variable, not as the environment's: the driver's Makefiles hand on $(PATH).
 		argv = append(argv, "PATH="+path.Join(sandbox.ScratchAt, "bin")+":/usr/sbin:/usr/bin:/sbin:/bin")
 	}

@@ -9,6 +9,7 @@ package kbuild
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -59,7 +60,7 @@ type Kind struct {
 	// Variables are those of make that name the tools, where they are not those of a module. May be nil.
 	Variables func(b *Build) []string
 	// Trials are variables of make in the driver's own trial builds alone: what spares work there without a say in whether
-	// the trial compiles and links.
+	// the trial compiles and its symbols resolve.
 	Trials []string
 	// Build makes the driver in b.Scratch and copies it to b.Out.
 	Build func(ctx context.Context, b *Build) (*product.Artifact, error)
@@ -74,8 +75,13 @@ type Build struct {
 	Own     kernels.Compiler // the kernel's own; zero when its configuration names none
 	Scratch *os.Root         // sandbox.ScratchAt inside
 	In      string           // the source's directory in Scratch, relative to it
+	// Plain says that nothing is to be spared in the driver's trial builds, because a build that spared there failed.
+	Plain bool
+	// Spared is set by Kind.Build where something was: a failure is then no verdict before it came without.
+	Spared bool
 
 	scratch string
+	yes     []string // trial builds that are known to go well, by their directories inside the sandbox
 	kept    *kept
 	log     *os.File
 }
@@ -135,6 +141,19 @@ func (b *Build) run(ctx context.Context) (a *product.Artifact, err error) {
 	defer b.Scratch.Close()
 	b.In = path.Join("usr/src", b.Source.Base())
 	b.Base = path.Join(sandbox.ScratchAt, b.In)
+	a, err = b.once(ctx)
+	if !b.Spared || !blames(err) {
+		return a, err
+	}
+	b.Plain, b.Spared, b.yes = true, false, nil
+	if err := b.clear(); err != nil {
+		return nil, WriteErr(err)
+	}
+	return b.once(ctx)
+}
+
+// once builds the driver out of its source as it was archived.
+func (b *Build) once(ctx context.Context) (*product.Artifact, error) {
 	if err := b.Scratch.MkdirAll(b.In, 0o755); err != nil {
 		return nil, WriteErr(err)
 	}
@@ -145,6 +164,21 @@ func (b *Build) run(ctx context.Context) (a *product.Artifact, err error) {
 		return nil, WriteErr(err)
 	}
 	return b.Kind.Build(ctx, b)
+}
+
+// blames reports whether an error says something of the driver or of the tools: something that was spared could have had a
+// part in it.
+func blames(err error) bool {
+	var e *cause.Err
+	return errors.As(err, &e) && (e.Fault == cause.FaultDriver || e.Fault == cause.FaultToolchain || e.Fault == cause.FaultKernel)
+}
+
+// clear takes away what a build left: its tree, the make of its trial builds, its log.
+func (b *Build) clear() error {
+	if _, err := b.log.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return errors.Join(b.log.Truncate(0), b.Scratch.RemoveAll("usr"), b.Scratch.RemoveAll("bin"))
 }
 
 // headers returns where the kernel's headers lie inside the sandbox.

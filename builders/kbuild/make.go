@@ -40,6 +40,16 @@ func (b *Build) Make(ctx context.Context, dir string, more ...string) (seconds f
 	return res.Elapsed.Seconds(), nil
 }
 
+// Try runs make as Make does, for something besides the driver, and tells whether it went well and how long it took: nobody
+// is told what it printed.
+func (b *Build) Try(ctx context.Context, dir string, more ...string) (ok bool, seconds float64, err error) {
+	res, err := b.Runner.Run(ctx, b.spec(io.Discard, b.arguments(dir, more)))
+	if err != nil {
+		return false, 0, err
+	}
+	return res.ExitCode == 0, res.Elapsed.Seconds(), nil
+}
+
 func (b *Build) spec(log io.Writer, argv []string) sandbox.Spec {
 	return sandbox.Spec{Root: b.Root.Dir, RootKey: b.Root.Key, Overlay: []string{b.Kernel.Headers}, Scratch: b.scratch, Limits: b.Limits, Argv: argv, Log: log}
 }

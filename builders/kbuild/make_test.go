@@ -5,6 +5,7 @@ package kbuild
 import (
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -136,6 +137,29 @@ func TestTrials(t *testing.T) {
 	}
 	if got := strings.Join(b.arguments("/d", nil), " "); strings.Contains(got, "CONFIG_X") || !strings.Contains(got, " PATH=/build/bin:") {
 		t.Errorf("the build itself gets %s", got)
+	}
+}
+
+// What was seen to go well is not made again, and anything else is.
+func TestAnswer(t *testing.T) {
+	dir := t.TempDir()
+	in, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	b := &Build{Request: &Request{Kernel: &kernels.Files{Kernel: kernels.Kernel{Arch: hostArch}}}, Kind: &Kind{Trials: []string{"CONFIG_X="}}, Scratch: in}
+	if err := b.Answer([]string{"/build/a", "/build/b"}); err != nil {
+		t.Fatal(err)
+	}
+	for args, yes := range map[string]bool{
+		"CC=gcc-12 -C /build/a": true, "CC= -C /build/b": true, "CC=ccache gcc -C /build/b": false,
+		"CC= -C /build/c": false, "CC= -C /build/a clean": false, "W=1 -C /build/a": false, "-C /build/a": false, "CC= -f /build/a": false,
+	} {
+		argv := append([]string{filepath.Join(dir, "bin/make")}, strings.Split(args, " ")...)
+		if err := exec.CommandContext(t.Context(), "sh", argv...).Run(); (err == nil) != yes {
+			t.Errorf("make %s: %v", args, err)
+		}
 	}
 }
 

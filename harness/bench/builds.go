@@ -150,9 +150,15 @@ func bareMake(ctx context.Context, r *kbuild.Request) (float64, error) {
 	})
 }
 
-// unknowing makes a cache directory for a mews that has all packages and has made nothing of them: no trees, no build
-// roots, no results. The archive is hard links to the user's.
-func unknowing() (dir string, err error) {
+// What of the archive is no download: what builds came to, and what was read out of indexes and packages.
+var (
+	outcomes = []string{"archive/refs/build", "archive/refs/grid", "archive/tmp"}
+	read     = []string{"archive/refs/answers", "archive/refs/compiler", "archive/refs/source"}
+)
+
+// unknowing makes a cache directory for a mews that has all packages, and none of what it would make of them: no trees, no
+// build roots, and not what is named. The archive is hard links to the user's.
+func unknowing(unknown ...string) (dir string, err error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
@@ -171,7 +177,7 @@ func unknowing() (dir string, err error) {
 			return err
 		}
 		switch {
-		case d.IsDir() && slices.Contains([]string{"archive/refs/build", "archive/refs/grid", "archive/tmp"}, name):
+		case d.IsDir() && slices.Contains(unknown, name):
 			return filepath.SkipDir
 		case d.IsDir():
 			return os.MkdirAll(filepath.Join(to, name), 0o755)

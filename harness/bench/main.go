@@ -42,6 +42,7 @@ func main() {
 	only := flag.String("only", "", "take only the figures whose key matches this `regexp`: "+strings.Join(keys(), ", "))
 	filled := flag.Bool("filled", false, "the archive is filled already: do not run the profile quick for that first")
 	flag.IntVar(&nightKernels, "kernels", nightKernels, "kernels of the matrix that -only matrix runs: less than a dozen is to try it")
+	flag.IntVar(&neighbourCount, "neighbours", neighbourCount, "kernels of the figure neighbours")
 	cold := flag.Bool("cold", false, "also measure a run with an empty archive, which downloads about 0.5 GB; once")
 	flag.Parse()
 	wanted, err := regexp.Compile(*only)
@@ -78,7 +79,9 @@ var origins = []origin{
 	{"unpack", unpacking},
 	{"build", coldBuild},
 	{"unchanged", unchanged},
-	{"neighbours", neighbours},
+	{"neighbours", func(ctx context.Context, rounds int) ([]figure, error) {
+		return neighbours(ctx, neighbourCount, rounds)
+	}},
 	{"perf", func(ctx context.Context, _ int) ([]figure, error) { return perfLane(ctx, unchangedRuns, dearerRuns) }},
 	{"catalog", func(ctx context.Context, rounds int) ([]figure, error) {
 		return goBench(ctx, "./kernels/catalog", "^BenchmarkList100000$", figure{Name: "list 100,000 kernels", Unit: "s", Goal: 1, Reference: "limit", ReferenceValue: 1}, rounds)

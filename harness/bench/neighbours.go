@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/mews-farm/mews/builders/grid"
@@ -19,15 +20,15 @@ import (
 // The neighbours are the newest kernels of one line whose headers its suites hold: two of each release, as a rule.
 var neighbourSuites = []string{"trixie-security", "trixie"}
 
-const (
-	neighbourPattern = "6.12.*amd64"
-	neighbourCount   = 15
-)
+const neighbourPattern = "6.12.*amd64"
+
+// neighbourCount is how many there are, unless -neighbours says another number.
+var neighbourCount = 15
 
 // neighbours compares the processor time of one grid of neighbouring kernels with that of building for each by itself. Both
 // begin with the packages and nothing made of them. It is taken once: it is a quarter of an hour of two processors.
-func neighbours(ctx context.Context, rounds int) ([]figure, error) {
-	ks, err := fetchNeighbours(ctx)
+func neighbours(ctx context.Context, count, rounds int) ([]figure, error) {
+	ks, err := fetchNeighbours(ctx, count)
 	if err != nil {
 		return nil, err
 	}
@@ -53,16 +54,16 @@ func neighbours(ctx context.Context, rounds int) ([]figure, error) {
 }
 
 // fetchNeighbours brings the kernels' headers into the archive, and says their names.
-func fetchNeighbours(ctx context.Context) ([]string, error) {
+func fetchNeighbours(ctx context.Context, count int) ([]string, error) {
 	shop, _, err := workshop(false)
 	if err != nil {
 		return nil, err
 	}
-	found, err := shop.Debian.Resolve(ctx, neighbourSuites, neighbourPattern, neighbourCount)
+	found, err := shop.Debian.Resolve(ctx, neighbourSuites, neighbourPattern, count)
 	if err != nil {
 		return nil, err
 	}
-	if len(found) < neighbourCount {
+	if len(found) < count {
 		return nil, fmt.Errorf("the suites hold headers of %d kernels %s alone", len(found), neighbourPattern)
 	}
 	var names []string
@@ -92,9 +93,10 @@ type cost struct {
 	origins map[grid.Origin]int
 }
 
-// coldGrid builds the driver for kernels with a mews that has the packages and nothing else.
+// coldGrid builds the driver for kernels with a mews that has the packages and indexes and nothing else, as on a new machine
+// when all is downloaded: the indexes are read, and a build root made.
 func coldGrid(ctx context.Context, ks []string) (cost, error) {
-	home, err := unknowing()
+	home, err := unknowing(slices.Concat(outcomes, read)...)
 	if err != nil {
 		return cost{}, err
 	}

@@ -104,7 +104,7 @@ varied before. It exits 1 if a cost grew, and 3 if one that was measured is not 
 				}
 				runs = append(runs, r)
 			}
-			return compare(s, drift.Runs(runs...), output, all)
+			return compareCosts(s, drift.Runs(runs...), output, all)
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
@@ -112,7 +112,7 @@ varied before. It exits 1 if a cost grew, and 3 if one that was measured is not 
 	return c
 }
 
-func compare(s Streams, changes []drift.Change, output string, all bool) error {
+func compareCosts(s Streams, changes []drift.Change, output string, all bool) error {
 	var err error
 	switch output {
 	case "table":

@@ -26,6 +26,7 @@ import (
 	"github.com/mews-farm/mews/harness/machine/qemu/accel"
 	"github.com/mews-farm/mews/harness/parts"
 	"github.com/mews-farm/mews/results"
+	"github.com/mews-farm/mews/results/compare"
 	"github.com/mews-farm/mews/results/rundir"
 )
 
@@ -34,7 +35,7 @@ const defaultMemory = 640
 
 func newRun(s Streams) *cobra.Command {
 	var f selectFlags
-	var out, resume string
+	var out, resume, baseline string
 	var jobs, memory, repeat int
 	var vmcore, noFork, keep bool
 	c := &cobra.Command{
@@ -49,7 +50,11 @@ cell goes on from a copy of it, and every scenario from a copy in which the driv
 Where a guest cannot be saved or taken up, the cell flies in one boot and says so; --no-fork has all of them do so.
 
 --repeat 20 does every scenario, with its twin, twenty times, each time in a copy of its own. It passes only if the verdict was
-the same 20 of 20 times, and the record says how many it was; one that was not is FLAKE_SUSPECTED, with what came each time.`,
+the same 20 of 20 times, and the record says how many it was; one that was not is FLAKE_SUSPECTED, with what came each time.
+
+With --baseline, the verdicts are also held against those of an earlier run: what passed and does not any more is a
+regression, exit code 1; what had a verdict and has none is lacking, exit code 3. Stages that take much longer are named.
+What this run was not asked for is not its concern; ` + "`mews results compare`" + ` compares two runs as a whole.`,
 		Example: `  mews run
   mews run --profile control
   mews run --kernel 'debian:6.12.*-cloud-amd64' --driver mews-modern --scenario 'openat2-*'
@@ -57,7 +62,8 @@ the same 20 of 20 times, and the record says how many it was; one that was not i
   mews run --kernel debian-7 --driver falco-kmod --vmcore
   mews run --kernel debian-6.1 --driver mews-modern --scenario drop-and-execute --repeat 20
   mews run --kernel debian-6.1 --driver mews-modern --scenario read-sensitive --keep
-  mews run --resume out/20261121-2200-k3f9`,
+  mews run --resume out/20261121-2200-k3f9
+  mews run --profile stable --baseline out/last-night`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if jobs < 1 {
@@ -69,7 +75,15 @@ the same 20 of 20 times, and the record says how many it was; one that was not i
 			if repeat < 1 {
 				return fmt.Errorf("--repeat %d: a scenario that is not done proves nothing", repeat)
 			}
-			return run(c.Context(), s, f, runOptions{out: out, resume: resume, jobs: jobs, memory: memory, vmcore: vmcore, noFork: noFork || keep, keep: keep, repeat: repeat})
+			o := runOptions{out: out, resume: resume, jobs: jobs, memory: memory, vmcore: vmcore, noFork: noFork || keep, keep: keep, repeat: repeat}
+			if baseline != "" {
+				earlier, err := rundir.Load(baseline)
+				if err != nil {
+					return err
+				}
+				o.earlier = &earlier
+			}
+			return run(c.Context(), s, f, o)
 		},
 	}
 	f.add(c)
@@ -78,6 +92,7 @@ the same 20 of 20 times, and the record says how many it was; one that was not i
 	c.Flags().IntVar(&jobs, "jobs", runtime.NumCPU(), "cells that have guests at once; builds of others go on beside them")
 	c.Flags().IntVar(&repeat, "repeat", 1, "do every scenario `N` times: it passes only if its verdict was the same all N times")
 	c.Flags().IntVar(&memory, "memory", defaultMemory, "memory of a guest in `MiB`; the emulator needs about 200 more")
+	c.Flags().StringVar(&baseline, "baseline", "", "the `directory` of an earlier run to compare with")
 	c.Flags().BoolVar(&vmcore, "vmcore", false, "keep the memory of a guest whose kernel panicked or hung: cells/<id>/vmcore, as large as --memory says, with holes")
 	c.Flags().BoolVar(&noFork, "no-fork", false, "do everything of a cell in one boot of its own, as a cross-check: the verdicts must be the same")
 	c.Flags().BoolVar(&keep, "keep", false, "of one cell: leave the guest after its scenarios, and open a shell in it (Ctrl-] leaves); implies --no-fork")
@@ -92,7 +107,8 @@ type runOptions struct {
 	keep         bool
 	repeat       int          // how often each scenario is done
 	measured     bool         // the perf lane
-	before       *results.Run // what it is compared with; nil: nothing
+	before       *results.Run // whose costs each cell's are held against; nil: nobody's
+	earlier      *results.Run // which the whole run is compared with when it is over; nil: none
 }
 
 func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
@@ -191,7 +207,16 @@ func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
 	case runErr != nil:
 		return &exitError{results.ExitLacking, runErr}
 	}
-	if code := results.ExitCode(rec); code != results.ExitExpected {
+	code := results.ExitCode(rec)
+	if o.earlier != nil {
+		r := compare.Runs(*o.earlier, rec, true)
+		fmt.Fprintln(s.Out)
+		if err := r.Render(s.Out, false); err != nil {
+			return &exitError{results.ExitLacking, err}
+		}
+		code = compare.Worse(code, r.ExitCode())
+	}
+	if code != results.ExitExpected {
 		return &exitError{code: code}
 	}
 	return nil

@@ -56,10 +56,12 @@ func run(args []string) error {
 		return guest.Fences(args[1], os.Stdin, os.Stdout)
 	case len(args) == 2 && args[0] == meter.Word:
 		return meter.Run(args[1], os.Stdin, os.Stdout)
+	case len(args) == 2 && args[0] == meter.StrainWord:
+		return meter.Strain(args[1], os.Stdin, os.Stdout)
 	case len(args) == 1 && args[0] == ptrace.TraceWord:
 		return ptrace.Trace()
 	case len(args) > 1 && args[0] == ptrace.ExecWord:
 		return ptrace.Exec(args[1:])
 	}
-	return errors.New("usage: mews-agent serve PORT [MODULE...] | act | check WORD PATH | crowd | fences DIR | measure DIR (it is no command for people)")
+	return errors.New("usage: mews-agent serve PORT [MODULE...] | act | check WORD PATH | crowd | fences DIR | measure DIR | strain DIR (it is no command for people)")
 }

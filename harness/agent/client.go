@@ -327,6 +327,15 @@ func (c *Client) Measure(ctx context.Context, m Measurement) (MeasureReport, err
 	return measureOf(r), nil
 }
 
+// Strain makes events at a rate for a while, in a process of its own that the driver sees.
+func (c *Client) Strain(ctx context.Context, rate int, d time.Duration) (StrainReport, error) {
+	r, err := call(ctx, c, "make events", c.agent.Strain, &wire.StrainRequest{Rate: int32(rate), Millis: int32(d.Milliseconds())})
+	if err != nil {
+		return StrainReport{}, err
+	}
+	return strainOf(r)
+}
+
 // Shutdown powers the guest off. The connection is lost by that, which is no error here.
 func (c *Client) Shutdown(ctx context.Context) error {
 	_, err := call(ctx, c, "shut down", c.agent.Shutdown, &wire.Empty{})

@@ -4,11 +4,13 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mews-farm/mews/driver/consumer"
 	"github.com/mews-farm/mews/driver/skipped"
 	"github.com/mews-farm/mews/harness/agent/wire"
+	"github.com/mews-farm/mews/results/cause"
 )
 
 // seconds makes a duration of a guest's number, which may be anything.
@@ -85,16 +87,30 @@ func measureOf(r *wire.MeasureReply) MeasureReport {
 	out := MeasureReport{Took: seconds(r.GetSeconds())}
 	for _, c := range r.GetCosts() {
 		cost := PathCost{Path: c.GetPath(), Calls: int(c.GetCalls()), Failure: c.GetFailure(), Lacking: c.GetLacking()}
-		for _, t := range c.GetTicks() {
+		cost.Ticks, cost.Means = c.GetTicks(), c.GetMeans()
+		for _, t := range slices.Concat(cost.Ticks, cost.Means) {
 			if !(t > 0) || t > maxTicks {
-				cost.Failure, cost.Ticks = fmt.Sprintf("the guest says that one call took %g ticks", t), nil
+				cost.Failure, cost.Ticks, cost.Means = fmt.Sprintf("the guest says that one call took %g ticks", t), nil, nil
 				break
 			}
-			cost.Ticks = append(cost.Ticks, t)
+		}
+		if len(cost.Ticks) != len(cost.Means) {
+			cost.Failure, cost.Ticks, cost.Means = "the guest does not say as often what the calls cost as what one of them did", nil, nil
 		}
 		out.Paths = append(out.Paths, cost)
 	}
 	return out
+}
+
+func strainOf(r *wire.StrainReply) (StrainReport, error) {
+	out := StrainReport{Opens: r.GetOpens(), Took: seconds(r.GetSeconds()), CPU: seconds(r.GetCpuSeconds()), Memory: r.GetMemoryBytes()}
+	if out.Opens < 0 || out.Took <= 0 {
+		return StrainReport{}, cause.Errorf(cause.Internal, cause.FaultHarness, "the guest says that it made %d opens in %v", out.Opens, out.Took)
+	}
+	for _, p := range r.GetPrograms() {
+		out.Programs = append(out.Programs, ProgramRuns{Name: p.GetName(), Runs: p.GetRuns(), Took: seconds(p.GetSeconds())})
+	}
+	return out, nil
 }
 
 // maxTicks is more than any call can take that ends before its deadline.

@@ -170,9 +170,26 @@ type MeasureReport struct {
 type PathCost struct {
 	Path    string
 	Calls   int       // a batch
-	Ticks   []float64 // of the time-stamp counter for one call, by repeat
+	Ticks   []float64 // of the time-stamp counter for one call to which nothing happens, by repeat
+	Means   []float64 // the same for the mean of the calls
 	Failure string    // why there are none
 	Lacking bool      // because the kernel has no such call
+}
+
+// StrainReport is what came of making events.
+type StrainReport struct {
+	Opens    int64
+	Took     time.Duration // of making them
+	CPU      time.Duration // the consumer's
+	Memory   uint64        // the consumer's, resident
+	Programs []ProgramRuns // eBPF programs that ran meanwhile, where the kernel counts
+}
+
+// ProgramRuns is how often an eBPF program ran, and how long in all.
+type ProgramRuns struct {
+	Name string
+	Runs uint64
+	Took time.Duration
 }
 
 // EventField is what the consumer said about a known event, beside what really happened.

@@ -5,8 +5,11 @@
 // What is measured runs by itself: the one thread has a real-time priority, so that on a machine of one processor nobody
 // else runs within a batch, neither a consumer that the batch's events woke nor a thread of Go's runtime. Between batches
 // it sleeps, and the consumer catches up. What is left within a batch is the path itself, the driver's part of it, and now
-// and then something that the kernel had put off, which a figure leaves out: see typical. A batch begins right after a timer's
-// interrupt and is over before the next: see ticker.
+// and then something that the kernel had put off. A batch begins right after a timer's interrupt and is over before the next,
+// when nobody else is ready to run: see ticker and window.
+//
+// Each call is timed by itself, and two figures are made of them: what a call costs to which nothing happens (see swift), and
+// what they cost together, with what only some of them have to do (see typical).
 package meter
 
 import (
@@ -43,7 +46,8 @@ const (
 type Cost struct {
 	Path    string    `json:"path"`
 	Calls   int       `json:"calls"`           // a batch
-	Ticks   []float64 `json:"ticks"`           // of the clock for one call, by repeat
+	Ticks   []float64 `json:"ticks"`           // of the clock for one call, by repeat: see swift
+	Means   []float64 `json:"means"`           // the same for the mean of the calls: see typical
 	Failure string    `json:"error,omitempty"` // why there are no ticks: the kernel lacks the call, or refuses it
 	Lacking bool      `json:"lacking,omitempty"`
 }
@@ -113,13 +117,13 @@ func (p path) cost(plan Plan, t ticker, dir string) Cost {
 	c := Cost{Path: p.name, Calls: p.calls}
 	call, undo, err := p.prepare(dir)
 	if err == nil {
-		c.Ticks, err = p.ticks(plan, t, call)
+		c.Ticks, c.Means, err = p.ticks(plan, t, call)
 		if undo != nil {
 			undo()
 		}
 	}
 	if err != nil {
-		c.Failure, c.Lacking, c.Ticks = err.Error(), errors.Is(err, unix.ENOSYS), nil
+		c.Failure, c.Lacking, c.Ticks, c.Means = err.Error(), errors.Is(err, unix.ENOSYS), nil, nil
 	}
 	return c
 }
@@ -127,30 +131,44 @@ func (p path) cost(plan Plan, t ticker, dir string) Cost {
 // warmBatches come before the first that counts: caches of the kernel's fill, and its static keys settle.
 const warmBatches = 8
 
-func (p path) ticks(plan Plan, t ticker, call func() unix.Errno) ([]float64, error) {
-	w := window{ticker: t, churns: p.churns}
+func (p path) ticks(plan Plan, t ticker, call func() unix.Errno) (calls, means []float64, err error) {
+	load, err := unix.Open("/proc/loadavg", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find out who else is running: %w", err)
+	}
+	defer unix.Close(load)
+	w := window{ticker: t, churns: p.churns, load: load, each: make([]uint64, p.calls)}
 	for range warmBatches {
-		if _, err := p.batch(&w, call); err != nil {
-			return nil, err
+		if err := p.batch(&w, call); err != nil {
+			return nil, nil, err
 		}
 	}
-	out := make([]float64, 0, plan.Repeats)
 	batches := make([]float64, plan.Batches)
+	each := make([]uint64, 0, plan.Batches*p.calls)
 	for range plan.Repeats {
+		each = each[:0]
 		for i := range batches {
-			took, err := p.batch(&w, call)
-			if err != nil {
-				return nil, err
+			if err := p.batch(&w, call); err != nil {
+				return nil, nil, err
 			}
-			batches[i] = float64(took) / float64(p.calls)
+			batches[i] = float64(w.took) / float64(p.calls)
+			each = append(each, w.each...)
 		}
-		out = append(out, typical(batches))
+		calls, means = append(calls, swift(each)), append(means, typical(batches))
 	}
-	return out, nil
+	return calls, means, nil
+}
+
+// swift is the lower quartile of the calls, and sorts them: what the path itself costs. A call now and then has to take
+// memory from the next slab, three in four at the most where slabs are in pieces, and how many do changes with what was done before;
+// the price of one that has not is the same all the time.
+func swift(calls []uint64) float64 {
+	slices.Sort(calls)
+	return float64(calls[len(calls)/4])
 }
 
 // typical is the mean of the batches from the tenth to the sixtieth part in a hundred, and sorts them. The dearest have
-// something in them that is not of the path (RCU's callbacks, a slab to be refilled); the median alone jumps where a path
+// something in them that is not of the path (RCU's callbacks, an interrupt); the median alone jumps where a path
 // has two prices that are as frequent.
 func typical(batches []float64) float64 {
 	slices.Sort(batches)
@@ -162,18 +180,21 @@ func typical(batches []float64) float64 {
 	return sum / float64(to-from)
 }
 
-// batch makes the calls of one batch, and says how long they took together.
-func (p path) batch(w *window, call func() unix.Errno) (uint64, error) {
+// batch makes the calls of one batch, and leaves in the window how long they took, each and together.
+func (p path) batch(w *window, call func() unix.Errno) error {
 	if err := w.enter(); err != nil {
-		return 0, err
+		return err
 	}
 	begun := ticks()
-	for range p.calls {
+	last := begun
+	for i := range w.each {
 		if errno := call(); errno != 0 {
-			return 0, fmt.Errorf("%s: %w", p.name, errno)
+			return fmt.Errorf("%s: %w", p.name, errno)
 		}
+		at := ticks()
+		w.each[i] = at - last
+		last = at
 	}
-	took := ticks() - begun
-	w.took = int64(took)
-	return took, nil
+	w.took = int64(last - begun)
+	return nil
 }

@@ -147,6 +147,45 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
+// Of calls of which half take memory from the next slab, the figure is the price of the others; one that all of them pay
+// shows whole.
+func TestSwift(t *testing.T) {
+	var calls, dearer []uint64
+	for i := range 90 {
+		c := uint64(192706)
+		switch {
+		case i%10 == 9:
+			c += 3126
+		case i%2 == 1:
+			c += 1171
+		}
+		calls, dearer = append(calls, c), append(dearer, c+1927)
+	}
+	if got := swift(calls); got != 192706 {
+		t.Errorf("%g", got)
+	}
+	if got := swift(dearer); got != 192706+1927 {
+		t.Errorf("each dearer: %g", got)
+	}
+	if got := swift([]uint64{7}); got != 7 {
+		t.Errorf("one call: %g", got)
+	}
+}
+
+func TestRunning(t *testing.T) {
+	for text, want := range map[string]int{
+		"0.20 0.18 0.12 1/81 11206\n":   1,
+		"10.20 8.18 6.12 17/81 11206\n": 17,
+		"0.20 0.18 0.12":                0,
+		"0.20 0.18 0.12 x/81 11206":     0,
+		"":                              0,
+	} {
+		if got := running([]byte(text)); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
+	}
+}
+
 func TestTypical(t *testing.T) {
 	for _, c := range []struct {
 		in   []float64

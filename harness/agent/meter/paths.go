@@ -206,14 +206,15 @@ func execve(dir string) (func() unix.Errno, func(), error) {
 	return func() unix.Errno { return wait(spawn(name, &argv[0], &envp[0])) }, undo, nil
 }
 
-// wait waits for a child, which must have ended with 0. pid is its, or an error as the kernel returns it.
+// wait waits for a child, which must have ended with 0. pid is its, or an error as the kernel returns it. The kernel looks
+// for it among this thread's children alone, so that what the search costs is not a question of how many threads Go has.
 func wait(pid int) unix.Errno {
 	if pid < 0 {
 		return unix.Errno(-pid)
 	}
 	var status unix.WaitStatus
 	for {
-		_, errno := raw(unix.SYS_WAIT4, uintptr(pid), uintptr(unsafe.Pointer(&status)), 0, 0)
+		_, errno := raw(unix.SYS_WAIT4, uintptr(pid), uintptr(unsafe.Pointer(&status)), unix.WNOTHREAD, 0)
 		switch {
 		case errno == unix.EINTR:
 		case errno != 0:

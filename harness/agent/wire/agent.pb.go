@@ -2364,7 +2364,8 @@ type PathCost struct {
 	Calls         int32                  `protobuf:"varint,2,opt,name=calls,proto3" json:"calls,omitempty"`
 	Ticks         []float64              `protobuf:"fixed64,3,rep,packed,name=ticks,proto3" json:"ticks,omitempty"` // for one call, by repeat
 	Failure       string                 `protobuf:"bytes,4,opt,name=failure,proto3" json:"failure,omitempty"`
-	Lacking       bool                   `protobuf:"varint,5,opt,name=lacking,proto3" json:"lacking,omitempty"` // the kernel has no such call
+	Lacking       bool                   `protobuf:"varint,5,opt,name=lacking,proto3" json:"lacking,omitempty"`     // the kernel has no such call
+	Means         []float64              `protobuf:"fixed64,6,rep,packed,name=means,proto3" json:"means,omitempty"` // of the calls, by repeat
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2432,6 +2433,201 @@ func (x *PathCost) GetLacking() bool {
 		return x.Lacking
 	}
 	return false
+}
+
+func (x *PathCost) GetMeans() []float64 {
+	if x != nil {
+		return x.Means
+	}
+	return nil
+}
+
+type StrainRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rate          int32                  `protobuf:"varint,1,opt,name=rate,proto3" json:"rate,omitempty"` // opens a second
+	Millis        int32                  `protobuf:"varint,2,opt,name=millis,proto3" json:"millis,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StrainRequest) Reset() {
+	*x = StrainRequest{}
+	mi := &file_agent_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StrainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StrainRequest) ProtoMessage() {}
+
+func (x *StrainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StrainRequest.ProtoReflect.Descriptor instead.
+func (*StrainRequest) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *StrainRequest) GetRate() int32 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *StrainRequest) GetMillis() int32 {
+	if x != nil {
+		return x.Millis
+	}
+	return 0
+}
+
+type StrainReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Opens         int64                  `protobuf:"varint,1,opt,name=opens,proto3" json:"opens,omitempty"`
+	Seconds       float64                `protobuf:"fixed64,2,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	CpuSeconds    float64                `protobuf:"fixed64,3,opt,name=cpu_seconds,json=cpuSeconds,proto3" json:"cpu_seconds,omitempty"`   // of the consumer
+	MemoryBytes   uint64                 `protobuf:"varint,4,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // of the consumer
+	Programs      []*ProgramRuns         `protobuf:"bytes,5,rep,name=programs,proto3" json:"programs,omitempty"`                           // eBPF programs that ran meanwhile
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StrainReply) Reset() {
+	*x = StrainReply{}
+	mi := &file_agent_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StrainReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StrainReply) ProtoMessage() {}
+
+func (x *StrainReply) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StrainReply.ProtoReflect.Descriptor instead.
+func (*StrainReply) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *StrainReply) GetOpens() int64 {
+	if x != nil {
+		return x.Opens
+	}
+	return 0
+}
+
+func (x *StrainReply) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *StrainReply) GetCpuSeconds() float64 {
+	if x != nil {
+		return x.CpuSeconds
+	}
+	return 0
+}
+
+func (x *StrainReply) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *StrainReply) GetPrograms() []*ProgramRuns {
+	if x != nil {
+		return x.Programs
+	}
+	return nil
+}
+
+type ProgramRuns struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Runs          uint64                 `protobuf:"varint,2,opt,name=runs,proto3" json:"runs,omitempty"`
+	Seconds       float64                `protobuf:"fixed64,3,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProgramRuns) Reset() {
+	*x = ProgramRuns{}
+	mi := &file_agent_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProgramRuns) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProgramRuns) ProtoMessage() {}
+
+func (x *ProgramRuns) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProgramRuns.ProtoReflect.Descriptor instead.
+func (*ProgramRuns) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ProgramRuns) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ProgramRuns) GetRuns() uint64 {
+	if x != nil {
+		return x.Runs
+	}
+	return 0
+}
+
+func (x *ProgramRuns) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
 }
 
 var File_agent_proto protoreflect.FileDescriptor
@@ -2613,13 +2809,28 @@ const file_agent_proto_rawDesc = "" +
 	"\abatches\x18\x03 \x01(\x05R\abatches\"W\n" +
 	"\fMeasureReply\x12-\n" +
 	"\x05costs\x18\x01 \x03(\v2\x17.mews.agent.v1.PathCostR\x05costs\x12\x18\n" +
-	"\aseconds\x18\x02 \x01(\x01R\aseconds\"~\n" +
+	"\aseconds\x18\x02 \x01(\x01R\aseconds\"\x94\x01\n" +
 	"\bPathCost\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05calls\x18\x02 \x01(\x05R\x05calls\x12\x14\n" +
 	"\x05ticks\x18\x03 \x03(\x01R\x05ticks\x12\x18\n" +
 	"\afailure\x18\x04 \x01(\tR\afailure\x12\x18\n" +
-	"\alacking\x18\x05 \x01(\bR\alacking2\xa8\f\n" +
+	"\alacking\x18\x05 \x01(\bR\alacking\x12\x14\n" +
+	"\x05means\x18\x06 \x03(\x01R\x05means\";\n" +
+	"\rStrainRequest\x12\x12\n" +
+	"\x04rate\x18\x01 \x01(\x05R\x04rate\x12\x16\n" +
+	"\x06millis\x18\x02 \x01(\x05R\x06millis\"\xb9\x01\n" +
+	"\vStrainReply\x12\x14\n" +
+	"\x05opens\x18\x01 \x01(\x03R\x05opens\x12\x18\n" +
+	"\aseconds\x18\x02 \x01(\x01R\aseconds\x12\x1f\n" +
+	"\vcpu_seconds\x18\x03 \x01(\x01R\n" +
+	"cpuSeconds\x12!\n" +
+	"\fmemory_bytes\x18\x04 \x01(\x04R\vmemoryBytes\x126\n" +
+	"\bprograms\x18\x05 \x03(\v2\x1a.mews.agent.v1.ProgramRunsR\bprograms\"O\n" +
+	"\vProgramRuns\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04runs\x18\x02 \x01(\x04R\x04runs\x12\x18\n" +
+	"\aseconds\x18\x03 \x01(\x01R\aseconds2\xec\f\n" +
 	"\x05Agent\x128\n" +
 	"\x05Hello\x12\x14.mews.agent.v1.Empty\x1a\x19.mews.agent.v1.HelloReply\x122\n" +
 	"\x04Ping\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12>\n" +
@@ -2646,7 +2857,8 @@ const file_agent_proto_rawDesc = "" +
 	"\vCheckEvents\x12\x14.mews.agent.v1.Empty\x1a\x1f.mews.agent.v1.CheckEventsReply\x12E\n" +
 	"\aRunDeed\x12\x1d.mews.agent.v1.RunDeedRequest\x1a\x1b.mews.agent.v1.RunDeedReply\x12?\n" +
 	"\x05Shell\x12\x1b.mews.agent.v1.ShellRequest\x1a\x19.mews.agent.v1.ShellReply\x12E\n" +
-	"\aMeasure\x12\x1d.mews.agent.v1.MeasureRequest\x1a\x1b.mews.agent.v1.MeasureReply\x126\n" +
+	"\aMeasure\x12\x1d.mews.agent.v1.MeasureRequest\x1a\x1b.mews.agent.v1.MeasureReply\x12B\n" +
+	"\x06Strain\x12\x1c.mews.agent.v1.StrainRequest\x1a\x1a.mews.agent.v1.StrainReply\x126\n" +
 	"\bShutdown\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.EmptyB.Z,github.com/mews-farm/mews/harness/agent/wireb\x06proto3"
 
 var (
@@ -2661,7 +2873,7 @@ func file_agent_proto_rawDescGZIP() []byte {
 	return file_agent_proto_rawDescData
 }
 
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_agent_proto_goTypes = []any{
 	(*ShellRequest)(nil),         // 0: mews.agent.v1.ShellRequest
 	(*ShellReply)(nil),           // 1: mews.agent.v1.ShellReply
@@ -2702,9 +2914,12 @@ var file_agent_proto_goTypes = []any{
 	(*MeasureRequest)(nil),       // 36: mews.agent.v1.MeasureRequest
 	(*MeasureReply)(nil),         // 37: mews.agent.v1.MeasureReply
 	(*PathCost)(nil),             // 38: mews.agent.v1.PathCost
-	nil,                          // 39: mews.agent.v1.Match.FieldsEntry
-	nil,                          // 40: mews.agent.v1.StartConsumerRequest.OptionsEntry
-	nil,                          // 41: mews.agent.v1.StopConsumerReply.DropsByEntry
+	(*StrainRequest)(nil),        // 39: mews.agent.v1.StrainRequest
+	(*StrainReply)(nil),          // 40: mews.agent.v1.StrainReply
+	(*ProgramRuns)(nil),          // 41: mews.agent.v1.ProgramRuns
+	nil,                          // 42: mews.agent.v1.Match.FieldsEntry
+	nil,                          // 43: mews.agent.v1.StartConsumerRequest.OptionsEntry
+	nil,                          // 44: mews.agent.v1.StopConsumerReply.DropsByEntry
 }
 var file_agent_proto_depIdxs = []int32{
 	4,  // 0: mews.agent.v1.Failure.evidence:type_name -> mews.agent.v1.Evidence
@@ -2714,10 +2929,10 @@ var file_agent_proto_depIdxs = []int32{
 	3,  // 4: mews.agent.v1.Program.failure:type_name -> mews.agent.v1.Failure
 	18, // 5: mews.agent.v1.LoadProbeReply.programs:type_name -> mews.agent.v1.Program
 	3,  // 6: mews.agent.v1.LoadLegacyReply.failure:type_name -> mews.agent.v1.Failure
-	39, // 7: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
+	42, // 7: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
 	24, // 8: mews.agent.v1.StartConsumerRequest.watches:type_name -> mews.agent.v1.Watch
-	40, // 9: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
-	41, // 10: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
+	43, // 9: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
+	44, // 10: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
 	3,  // 11: mews.agent.v1.RunCommandReply.failure:type_name -> mews.agent.v1.Failure
 	33, // 12: mews.agent.v1.CheckEventsReply.fields:type_name -> mews.agent.v1.EventField
 	32, // 13: mews.agent.v1.CheckEventsReply.skipped:type_name -> mews.agent.v1.Skipped
@@ -2725,57 +2940,60 @@ var file_agent_proto_depIdxs = []int32{
 	3,  // 15: mews.agent.v1.RunDeedReply.failure:type_name -> mews.agent.v1.Failure
 	32, // 16: mews.agent.v1.RunDeedReply.skipped:type_name -> mews.agent.v1.Skipped
 	38, // 17: mews.agent.v1.MeasureReply.costs:type_name -> mews.agent.v1.PathCost
-	2,  // 18: mews.agent.v1.Agent.Hello:input_type -> mews.agent.v1.Empty
-	2,  // 19: mews.agent.v1.Agent.Ping:input_type -> mews.agent.v1.Empty
-	6,  // 20: mews.agent.v1.Agent.SetTime:input_type -> mews.agent.v1.SetTimeRequest
-	7,  // 21: mews.agent.v1.Agent.Dmesg:input_type -> mews.agent.v1.DmesgRequest
-	10, // 22: mews.agent.v1.Agent.Log:input_type -> mews.agent.v1.LogRequest
-	12, // 23: mews.agent.v1.Agent.Upload:input_type -> mews.agent.v1.UploadRequest
-	13, // 24: mews.agent.v1.Agent.LoadModule:input_type -> mews.agent.v1.LoadModuleRequest
-	15, // 25: mews.agent.v1.Agent.UnloadModule:input_type -> mews.agent.v1.UnloadModuleRequest
-	17, // 26: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.LoadProbeRequest
-	2,  // 27: mews.agent.v1.Agent.UnloadProbe:input_type -> mews.agent.v1.Empty
-	20, // 28: mews.agent.v1.Agent.LoadLegacy:input_type -> mews.agent.v1.LoadLegacyRequest
-	2,  // 29: mews.agent.v1.Agent.UnloadLegacy:input_type -> mews.agent.v1.Empty
-	2,  // 30: mews.agent.v1.Agent.LoadTracer:input_type -> mews.agent.v1.Empty
-	2,  // 31: mews.agent.v1.Agent.UnloadTracer:input_type -> mews.agent.v1.Empty
-	26, // 32: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
-	2,  // 33: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
-	29, // 34: mews.agent.v1.Agent.RunCommand:input_type -> mews.agent.v1.RunCommandRequest
-	2,  // 35: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
-	2,  // 36: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
-	34, // 37: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
-	0,  // 38: mews.agent.v1.Agent.Shell:input_type -> mews.agent.v1.ShellRequest
-	36, // 39: mews.agent.v1.Agent.Measure:input_type -> mews.agent.v1.MeasureRequest
-	2,  // 40: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
-	5,  // 41: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
-	2,  // 42: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
-	2,  // 43: mews.agent.v1.Agent.SetTime:output_type -> mews.agent.v1.Empty
-	8,  // 44: mews.agent.v1.Agent.Dmesg:output_type -> mews.agent.v1.DmesgReply
-	11, // 45: mews.agent.v1.Agent.Log:output_type -> mews.agent.v1.LogReply
-	2,  // 46: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
-	14, // 47: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
-	16, // 48: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
-	19, // 49: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
-	2,  // 50: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
-	21, // 51: mews.agent.v1.Agent.LoadLegacy:output_type -> mews.agent.v1.LoadLegacyReply
-	2,  // 52: mews.agent.v1.Agent.UnloadLegacy:output_type -> mews.agent.v1.Empty
-	22, // 53: mews.agent.v1.Agent.LoadTracer:output_type -> mews.agent.v1.LoadTracerReply
-	23, // 54: mews.agent.v1.Agent.UnloadTracer:output_type -> mews.agent.v1.UnloadTracerReply
-	27, // 55: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
-	28, // 56: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
-	30, // 57: mews.agent.v1.Agent.RunCommand:output_type -> mews.agent.v1.RunCommandReply
-	2,  // 58: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
-	31, // 59: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
-	35, // 60: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
-	1,  // 61: mews.agent.v1.Agent.Shell:output_type -> mews.agent.v1.ShellReply
-	37, // 62: mews.agent.v1.Agent.Measure:output_type -> mews.agent.v1.MeasureReply
-	2,  // 63: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
-	41, // [41:64] is the sub-list for method output_type
-	18, // [18:41] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	41, // 18: mews.agent.v1.StrainReply.programs:type_name -> mews.agent.v1.ProgramRuns
+	2,  // 19: mews.agent.v1.Agent.Hello:input_type -> mews.agent.v1.Empty
+	2,  // 20: mews.agent.v1.Agent.Ping:input_type -> mews.agent.v1.Empty
+	6,  // 21: mews.agent.v1.Agent.SetTime:input_type -> mews.agent.v1.SetTimeRequest
+	7,  // 22: mews.agent.v1.Agent.Dmesg:input_type -> mews.agent.v1.DmesgRequest
+	10, // 23: mews.agent.v1.Agent.Log:input_type -> mews.agent.v1.LogRequest
+	12, // 24: mews.agent.v1.Agent.Upload:input_type -> mews.agent.v1.UploadRequest
+	13, // 25: mews.agent.v1.Agent.LoadModule:input_type -> mews.agent.v1.LoadModuleRequest
+	15, // 26: mews.agent.v1.Agent.UnloadModule:input_type -> mews.agent.v1.UnloadModuleRequest
+	17, // 27: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.LoadProbeRequest
+	2,  // 28: mews.agent.v1.Agent.UnloadProbe:input_type -> mews.agent.v1.Empty
+	20, // 29: mews.agent.v1.Agent.LoadLegacy:input_type -> mews.agent.v1.LoadLegacyRequest
+	2,  // 30: mews.agent.v1.Agent.UnloadLegacy:input_type -> mews.agent.v1.Empty
+	2,  // 31: mews.agent.v1.Agent.LoadTracer:input_type -> mews.agent.v1.Empty
+	2,  // 32: mews.agent.v1.Agent.UnloadTracer:input_type -> mews.agent.v1.Empty
+	26, // 33: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
+	2,  // 34: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
+	29, // 35: mews.agent.v1.Agent.RunCommand:input_type -> mews.agent.v1.RunCommandRequest
+	2,  // 36: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
+	2,  // 37: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
+	34, // 38: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
+	0,  // 39: mews.agent.v1.Agent.Shell:input_type -> mews.agent.v1.ShellRequest
+	36, // 40: mews.agent.v1.Agent.Measure:input_type -> mews.agent.v1.MeasureRequest
+	39, // 41: mews.agent.v1.Agent.Strain:input_type -> mews.agent.v1.StrainRequest
+	2,  // 42: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
+	5,  // 43: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
+	2,  // 44: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
+	2,  // 45: mews.agent.v1.Agent.SetTime:output_type -> mews.agent.v1.Empty
+	8,  // 46: mews.agent.v1.Agent.Dmesg:output_type -> mews.agent.v1.DmesgReply
+	11, // 47: mews.agent.v1.Agent.Log:output_type -> mews.agent.v1.LogReply
+	2,  // 48: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
+	14, // 49: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
+	16, // 50: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
+	19, // 51: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
+	2,  // 52: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
+	21, // 53: mews.agent.v1.Agent.LoadLegacy:output_type -> mews.agent.v1.LoadLegacyReply
+	2,  // 54: mews.agent.v1.Agent.UnloadLegacy:output_type -> mews.agent.v1.Empty
+	22, // 55: mews.agent.v1.Agent.LoadTracer:output_type -> mews.agent.v1.LoadTracerReply
+	23, // 56: mews.agent.v1.Agent.UnloadTracer:output_type -> mews.agent.v1.UnloadTracerReply
+	27, // 57: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
+	28, // 58: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
+	30, // 59: mews.agent.v1.Agent.RunCommand:output_type -> mews.agent.v1.RunCommandReply
+	2,  // 60: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
+	31, // 61: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
+	35, // 62: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
+	1,  // 63: mews.agent.v1.Agent.Shell:output_type -> mews.agent.v1.ShellReply
+	37, // 64: mews.agent.v1.Agent.Measure:output_type -> mews.agent.v1.MeasureReply
+	40, // 65: mews.agent.v1.Agent.Strain:output_type -> mews.agent.v1.StrainReply
+	2,  // 66: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
+	43, // [43:67] is the sub-list for method output_type
+	19, // [19:43] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_agent_proto_init() }
@@ -2789,7 +3007,7 @@ func file_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,6 +30,7 @@ type AgentService interface {
 	RunDeed(context.Context, *RunDeedRequest) (*RunDeedReply, error)
 	Shell(context.Context, *ShellRequest) (*ShellReply, error)
 	Measure(context.Context, *MeasureRequest) (*MeasureReply, error)
+	Strain(context.Context, *StrainRequest) (*StrainReply, error)
 	Shutdown(context.Context, *Empty) (*Empty, error)
 }
 
@@ -189,6 +190,13 @@ func RegisterAgentService(srv *ttrpc.Server, svc AgentService) {
 					return nil, err
 				}
 				return svc.Measure(ctx, &req)
+			},
+			"Strain": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req StrainRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Strain(ctx, &req)
 			},
 			"Shutdown": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
 				var req Empty
@@ -382,6 +390,14 @@ func (c *agentClient) Shell(ctx context.Context, req *ShellRequest) (*ShellReply
 func (c *agentClient) Measure(ctx context.Context, req *MeasureRequest) (*MeasureReply, error) {
 	var resp MeasureReply
 	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "Measure", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *agentClient) Strain(ctx context.Context, req *StrainRequest) (*StrainReply, error) {
+	var resp StrainReply
+	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "Strain", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil

@@ -22,8 +22,8 @@ import (
 func Measurement() agent.Measurement { return agent.Measurement{Repeats: 8, Batches: 30} }
 
 // measureLimit ends a measurement that hangs. Some 1.2 thousand million instructions take an emulator that counts them 10 s
-// on an idle host.
-const measureLimit = 60 * time.Second
+// on an idle host, and a minute on one with five times as many threads as processors.
+const measureLimit = 3 * time.Minute
 
 // perf measures the paths in a guest whose clock counts instructions: without the driver, with it, with its consumer.
 func (c *cellRun) perf(call call, g *guest) (string, error) {
@@ -128,7 +128,8 @@ func insns(setting string, with, without agent.MeasureReport) []results.Perf {
 	for _, b := range without.Paths {
 		i := slices.IndexFunc(with.Paths, func(p agent.PathCost) bool { return p.Path == b.Path })
 		if i >= 0 && len(with.Paths[i].Ticks) > 0 && len(b.Ticks) > 0 {
-			out = append(out, results.MeasuredInsns(b.Path, setting, with.Paths[i].Ticks, b.Ticks))
+			out = append(out, results.MeasuredInsns(b.Path, setting, with.Paths[i].Ticks, b.Ticks),
+				results.MeasuredMeans(b.Path, setting, with.Paths[i].Means, b.Means))
 		}
 	}
 	return out

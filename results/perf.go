@@ -16,11 +16,18 @@ const (
 
 // Metrics of what is measured.
 const (
-	MetricInsns         = "guest_insns_per_syscall" // instructions of the whole machine for one call
+	MetricInsns         = "guest_insns_per_syscall" // instructions of the whole machine for one call to which nothing happens
+	MetricInsnsMean     = "guest_insns_mean"        // the same for the mean of the calls, with what only some of them have to do
 	MetricVerifierInsns = "verifier_insns"          // instructions that the verifier looked at
 	MetricVerifierPeak  = "verifier_peak_states"    // states that it held at once
 	MetricVerifierStack = "verifier_stack_bytes"    // of the program and what it calls, together
 	MetricLoadSeconds   = "program_load_seconds"    // of the emulated guest: to compare programs of one load by
+	MetricEventRate     = "events_per_second"       // of which none was lost
+	MetricDropRate      = "drops_begin_per_second"  // opens of files a second at which events were lost
+	MetricDrops         = "drops"                   // at that rate in a second, by category
+	MetricConsumerCPU   = "consumer_cpu"            // part of a processor, at the rate of which none was lost
+	MetricConsumerBytes = "consumer_memory_bytes"   // resident, at that rate
+	MetricProgramNs     = "program_ns_per_run"      // of an eBPF program, as the kernel counts it
 )
 
 // The settings in which a path is measured, beside that without any driver.
@@ -38,12 +45,13 @@ const (
 // Perf is one measurement: a metric of a way through the kernel with the driver and without, or of one program.
 type Perf struct {
 	Metric   string  `json:"metric"`
-	Syscall  string  `json:"syscall,omitempty"` // the path that was measured
-	Program  string  `json:"program,omitempty"` // the eBPF program
-	Setting  string  `json:"setting,omitempty"` // loaded or consumer
-	Driver   float64 `json:"driver"`            // the median of the repeats, with the driver
-	Baseline float64 `json:"baseline"`          // the same without it; 0 where there is no such thing
-	Low      float64 `json:"low,omitempty"`     // the least of the repeats with the driver
+	Syscall  string  `json:"syscall,omitempty"`  // the path that was measured
+	Program  string  `json:"program,omitempty"`  // the eBPF program
+	Category string  `json:"category,omitempty"` // of what was lost
+	Setting  string  `json:"setting,omitempty"`  // loaded or consumer
+	Driver   float64 `json:"driver"`             // the median of the repeats, with the driver
+	Baseline float64 `json:"baseline"`           // the same without it; 0 where there is no such thing
+	Low      float64 `json:"low,omitempty"`      // the least of the repeats with the driver
 	High     float64 `json:"high,omitempty"`
 	BaseLow  float64 `json:"baseline_low,omitempty"`
 	BaseHigh float64 `json:"baseline_high,omitempty"`
@@ -53,13 +61,13 @@ type Perf struct {
 }
 
 // PerfKey tells measurements of one cell apart.
-type PerfKey struct{ Metric, Syscall, Program, Setting string }
+type PerfKey struct{ Metric, Syscall, Program, Category, Setting string }
 
 // Key is what p is a measurement of.
-func (p Perf) Key() PerfKey { return PerfKey{p.Metric, p.Syscall, p.Program, p.Setting} }
+func (p Perf) Key() PerfKey { return PerfKey{p.Metric, p.Syscall, p.Program, p.Category, p.Setting} }
 
-// What names the path or the program.
-func (p Perf) What() string { return cmp.Or(p.Syscall, p.Program) }
+// What names the path, the program or the category.
+func (p Perf) What() string { return cmp.Or(p.Syscall, p.Program, p.Category) }
 
 // Added is what the driver adds.
 func (p Perf) Added() float64 { return p.Driver - p.Baseline }
@@ -77,9 +85,25 @@ func (p Perf) Spread() float64 {
 
 // MeasuredInsns makes the record of a path from the repeats with the driver and those without.
 func MeasuredInsns(path, setting string, with, without []float64) Perf {
-	p := Perf{Metric: MetricInsns, Syscall: path, Setting: setting, Class: ClassInsn, Repeats: min(len(with), len(without))}
+	return measuredInsns(MetricInsns, path, setting, with, without)
+}
+
+// MeasuredMeans does the same with the means of the calls.
+func MeasuredMeans(path, setting string, with, without []float64) Perf {
+	return measuredInsns(MetricInsnsMean, path, setting, with, without)
+}
+
+func measuredInsns(metric, path, setting string, with, without []float64) Perf {
+	p := Perf{Metric: metric, Syscall: path, Setting: setting, Class: ClassInsn, Repeats: min(len(with), len(without))}
 	p.Low, p.Driver, p.High = lowMedianHigh(with)
 	p.BaseLow, p.Baseline, p.BaseHigh = lowMedianHigh(without)
+	return p
+}
+
+// MeasuredWall makes the record of what a clock says: the median of the repeats, and the least and most of them.
+func MeasuredWall(metric string, repeats ...float64) Perf {
+	p := Perf{Metric: metric, Setting: SettingConsumer, Class: ClassWall, Repeats: len(repeats)}
+	p.Low, p.Driver, p.High = lowMedianHigh(repeats)
 	return p
 }
 

@@ -82,7 +82,9 @@ var origins = []origin{
 	{"neighbours", func(ctx context.Context, rounds int) ([]figure, error) {
 		return neighbours(ctx, neighbourCount, rounds)
 	}},
-	{"perf", func(ctx context.Context, _ int) ([]figure, error) { return perfLane(ctx, unchangedRuns, dearerRuns) }},
+	{"perf-spread", perfSpread},
+	{"perf-unchanged", perfUnchanged},
+	{"perf-dearer", perfDearer},
 	{"catalog", func(ctx context.Context, rounds int) ([]figure, error) {
 		return goBench(ctx, "./kernels/catalog", "^BenchmarkList100000$", figure{Name: "list 100,000 kernels", Unit: "s", Goal: 1, Reference: "limit", ReferenceValue: 1}, rounds)
 	}},

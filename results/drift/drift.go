@@ -5,7 +5,8 @@
 // Two rules, both of which can be wrong only as often as they say:
 //
 //   - Repeats. What a driver adds to a path has changed if the repeats of the two runs do not overlap, and their medians
-//     differ by more than twice what the repeats lie apart, and by more than [Floor] of the path. If nothing had changed, of 2n repeats in a random order the n of one run
+//     differ by more than twice what the repeats lie apart, and by more than [Floor] of the path ([MeanFloor] where the mean
+//     of the calls is compared). If nothing had changed, of 2n repeats in a random order the n of one run
 //     would all come first once in C(2n, n) times: with eight repeats once in 12,870 comparisons. The floor is for what
 //     repeats within one boot cannot show, the difference between two boots.
 //   - History. Of a series of runs, the last change must also be above the third quartile of the earlier ones plus three
@@ -27,6 +28,9 @@ import (
 const (
 	// Floor is the smallest change that is held against a driver, as a part of the path with the driver.
 	Floor = 0.005
+	// MeanFloor is the same for the mean of the calls: how many of them must take memory from the next slab depends on what
+	// was done before, and has been seen to move it by 0.7 %.
+	MeanFloor = 0.02
 	// Growth is by how much the verifier's work may grow.
 	Growth = 0.10
 	// Headroom is the part of a limit of the verifier above which the next kernel may refuse the program.
@@ -73,13 +77,18 @@ type Change struct {
 // Gates reports whether the change is a regression.
 func (c Change) Gates() bool { return c.Verdict == Worse && c.Class != results.ClassWall }
 
+// Lacks reports whether the change leaves a verdict lacking: figures of a clock give none in the first place.
+func (c Change) Lacks() bool {
+	return (c.Verdict == Gone || c.Verdict == Unclear) && c.Class != results.ClassWall
+}
+
 // Name is the change's in a line of text.
 func (c Change) Name() string {
 	s := c.What
 	if c.Setting != "" {
 		s += " (" + c.Setting + ")"
 	}
-	if c.Class != results.ClassInsn {
+	if c.Metric != results.MetricInsns {
 		s += " " + c.Metric
 	}
 	return s
@@ -176,7 +185,7 @@ func (c *Change) judge(before, now results.Perf, history []float64) {
 	switch c.Class {
 	case results.ClassInsn:
 		c.repeats = min(before.Repeats, now.Repeats)
-		c.Threshold = max(Floor, 2*before.Spread(), 2*now.Spread())
+		c.Threshold = max(c.floor(), 2*before.Spread(), 2*now.Spread())
 		if limit, ok := outlier(history); ok && limit > c.Threshold {
 			c.Threshold, c.Why = limit, "beyond what its history varies by"
 		}
@@ -203,6 +212,14 @@ func (c *Change) judge(before, now results.Perf, history []float64) {
 		}
 	}
 	c.Verdict, c.Why = Same, ""
+}
+
+// floor is the smallest change of the metric that is held against a driver.
+func (c *Change) floor() float64 {
+	if c.Metric == results.MetricInsnsMean {
+		return MeanFloor
+	}
+	return Floor
 }
 
 func direction(change float64) Verdict {

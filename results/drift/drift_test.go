@@ -25,6 +25,12 @@ func insn(path string, base, added, spread float64) results.Perf {
 	return results.MeasuredInsns(path, results.SettingConsumer, repeats(base+added), repeats(base))
 }
 
+// mean makes a path's record one of the mean of its calls.
+func mean(p results.Perf) results.Perf {
+	p.Metric = results.MetricInsnsMean
+	return p
+}
+
 func counted(metric, program string, v, limit float64) results.Perf {
 	return results.Perf{Metric: metric, Program: program, Driver: v, Limit: limit, Class: results.ClassVerifier}
 }
@@ -46,6 +52,8 @@ func TestCell(t *testing.T) {
 		{"above the floor", insn("execve", 190000, 20000, 0), insn("execve", 190000, 20000+210000*Floor*1.01, 0), Worse},
 		{"repeats that overlap prove nothing", insn("execve", 190000, 20000, 0.02), insn("execve", 190000, 22100, 0.02), Same},
 		{"the kernel's part grew, the driver's did not", insn("execve", 190000, 20000, 0.0005), insn("execve", 220000, 20000, 0.0005), Same},
+		{"the mean below its own floor", mean(insn("execve", 190000, 20000, 0)), mean(insn("execve", 190000, 20000+210000*MeanFloor*0.99, 0)), Same},
+		{"the mean above it", mean(insn("execve", 190000, 20000, 0)), mean(insn("execve", 190000, 20000+210000*MeanFloor*1.01, 0)), Worse},
 		{"a driver that added nothing", insn("getppid", 387, 0, 0), insn("getppid", 387, 0, 0), Same},
 		{"adds something now", insn("getppid", 387, 0, 0), insn("getppid", 387, 8, 0), Worse},
 		{"the verifier's work grew a little", counted(results.MetricVerifierInsns, "openat", 10000, 1e6), counted(results.MetricVerifierInsns, "openat", 10999, 1e6), Same},
@@ -101,11 +109,25 @@ func TestErrNamesWhatGrew(t *testing.T) {
 	if !strings.Contains(f.Evidence[0].Text, "execve") || !strings.Contains(f.Evidence[1].Text, "openat") {
 		t.Errorf("the largest first: %+v", f.Evidence)
 	}
-	wall := results.Perf{Metric: "events_per_second", Class: results.ClassWall, Driver: 1}
-	slower := wall
-	slower.Driver = 100
-	if err := Err(Cell(cellWith(slower), cellWith(wall))); err != nil {
-		t.Errorf("wall figures gate: %v", err)
+}
+
+// Figures of a clock are told, and gate nothing: neither ten times worse nor gone.
+func TestWallNeverGates(t *testing.T) {
+	wall := results.MeasuredWall(results.MetricEventRate, 1000, 1010, 1020)
+	cpu := results.MeasuredWall(results.MetricConsumerCPU, 0.1, 0.1, 0.1)
+	for _, c := range []struct {
+		name        string
+		now, before results.Cell
+	}{
+		{"ten times fewer events", cellWith(results.MeasuredWall(results.MetricEventRate, 100, 101, 102)), cellWith(wall)},
+		{"ten times the processor", cellWith(results.MeasuredWall(results.MetricConsumerCPU, 1, 1, 1)), cellWith(cpu)},
+		{"repeats all over", cellWith(results.MeasuredWall(results.MetricConsumerCPU, 0, 1, 10)), cellWith(cpu)},
+		{"gone", cellWith(), cellWith(wall, cpu)},
+	} {
+		got := Cell(c.now, c.before)
+		if len(got) == 0 || Err(got) != nil || ExitCode(got) != results.ExitExpected {
+			t.Errorf("%s: exit %d, %v", c.name, ExitCode(got), Err(got))
+		}
 	}
 }
 

@@ -14,9 +14,10 @@ func Err(changes []Change) error {
 		switch {
 		case c.Gates():
 			worse = append(worse, cause.Evidence{Text: c.String()})
+		case !c.Lacks():
 		case c.Verdict == Gone:
 			gone = append(gone, cause.Evidence{Text: c.Name() + " was measured before, and is not any more"})
-		case c.Verdict == Unclear:
+		default:
 			gone = append(gone, cause.Evidence{Text: c.Name() + ": " + c.Why})
 		}
 	}

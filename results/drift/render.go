@@ -91,7 +91,7 @@ func ExitCode(changes []Change) int {
 		switch {
 		case c.Gates():
 			return results.ExitFellShort
-		case c.Verdict == Gone || c.Verdict == Unclear:
+		case c.Lacks():
 			code = results.ExitLacking
 		}
 	}

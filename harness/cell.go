@@ -216,7 +216,17 @@ func (c *cellRun) fly(ctx context.Context) error {
 	call := func(limit time.Duration, f func(context.Context) error) error { return c.through(ctx, g)(limit, f) }
 
 	if c.Measured {
-		return c.stage(ctx, results.StagePerf, func() (string, error) { return c.perf(call, g) })
+		return c.stage(ctx, results.StagePerf, func() (string, error) {
+			note, err := c.perf(call, g)
+			if err != nil || !c.captures() {
+				return note, err
+			}
+			list, wall := c.wall(ctx)
+			if err := c.rec.Perf(list...); err != nil {
+				return note, broken{err}
+			}
+			return note + wall, nil
+		})
 	}
 	if err := c.stage(ctx, results.StageLoad, func() (note string, err error) {
 		err = call(c.startLimit(), func(ctx context.Context) error { note, err = c.load(ctx, g); return err })

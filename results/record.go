@@ -56,6 +56,8 @@ type Host struct {
 	Accelerator       string `json:"accelerator"` // kvm or tcg
 	AcceleratorReason string `json:"accelerator_reason"`
 	CPUs              int    `json:"cpus,omitempty"`
+	CPU               string `json:"cpu,omitempty"` // the model, as the kernel names it
+	MemoryMiB         int    `json:"memory_mib,omitempty"`
 	OS                string `json:"os,omitempty"`
 	QEMU              string `json:"qemu,omitempty"` // version
 }

@@ -27,6 +27,7 @@ type reportData struct {
 	States  []reportCount
 	Agree   []Agreement
 	Plots   []plot
+	Wall    wallTable
 }
 
 type reportCount struct {
@@ -39,9 +40,12 @@ type reportCount struct {
 func RenderReport(w io.Writer, r Run) error {
 	r = r.Settled()
 	t, err := template.New("report").Funcs(template.FuncMap{
-		"letter":      Letter,
-		"figure":      perfFigure,
-		"spread":      func(p Perf) string { return fmt.Sprintf("%.3f %%", 100*p.Spread()) },
+		"letter": Letter,
+		"figure": perfFigure,
+		"spread": func(p Perf) string { return fmt.Sprintf("%.3f %%", 100*p.Spread()) },
+		"counted": func(list []Perf) []Perf {
+			return slices.DeleteFunc(slices.Clone(list), func(p Perf) bool { return p.Class == ClassWall })
+		},
 		"upper":       upper,
 		"seconds":     func(s float64) string { return fmt.Sprintf("%.1f", s) },
 		"next":        next,
@@ -57,8 +61,12 @@ func RenderReport(w io.Writer, r Run) error {
 	code := ExitCode(r)
 	d := reportData{Run: r, Verdict: Verdict(r), Head: headline(code), Span: span(r), Matrix: matrixOf(r), Agree: Agreements(r)}
 	d.Class = map[int]string{ExitExpected: "pass", ExitFellShort: "fail", ExitLacking: "error"}[code]
+	d.Wall = wallOf(r)
 	for _, o := range overheads(r) {
 		d.Plots = append(d.Plots, plotOf(o))
+		if len(o.Kernels) > 1 {
+			d.Plots = append(d.Plots, plotByKernel(o))
+		}
 	}
 	for _, st := range shownStates() {
 		d.States = append(d.States, reportCount{st, r.Summary.Count(st)})

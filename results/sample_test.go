@@ -52,6 +52,8 @@ func sampleRun() Run {
 		{Metric: "guest_insns_per_syscall", Syscall: "openat", Driver: 123.4, Baseline: 100.2, Class: "insn"}, // as an earlier mews wrote it
 		MeasuredInsns("getppid", SettingConsumer, []float64{820, 820.1, 820.2}, []float64{387, 387, 387}),
 		MeasuredInsns(hostile, SettingConsumer, []float64{17200}, []float64{10270}),
+		MeasuredWall(MetricEventRate, 3900, 4000, 4050, 4010, 4020, 3990),
+		{Metric: MetricDrops, Category: hostile, Setting: SettingConsumer, Driver: 17, Low: 17, High: 17, Repeats: 1, Class: ClassWall},
 		{Metric: MetricVerifierInsns, Program: hostile, Driver: 4321, Limit: LimitVerifierInsns, Class: ClassVerifier},
 	}
 
@@ -76,6 +78,7 @@ func sampleRun() Run {
 	silent.Scenarios[0] = Repeat(shaky)
 	silent.Stages[2] = failing(StageScenarios, finding(cause.Fail, cause.RuleSilent, cause.FaultDriver, "1 of 2 scenarios failed"))
 	silent.Stages[2].Stops = false
+	silent.Perf = []Perf{MeasuredInsns("getppid", SettingConsumer, []float64{830, 830.1, 830.2}, []float64{391, 391, 391})}
 
 	unsupported := sampleCell("6.1.0-56-cloud-amd64", "mews-modern")
 	unsupported.Stages = []Stage{failing(StageBuild, finding(cause.Unsupported, cause.ModuleSignature, cause.FaultKernel, "the kernel loads signed modules only: CONFIG_MODULE_SIG_FORCE=y"))}
@@ -93,7 +96,7 @@ func sampleRun() Run {
 
 	return Run{
 		ID: "20261121-2200-k3f9", Profile: "quick", Started: sampleStart, Ended: sampleStart.Add(95 * time.Second),
-		Host:     Host{Accelerator: "tcg", AcceleratorReason: "the KVM probe guest did not come up in 3s", CPUs: 2, OS: "Debian GNU/Linux 12", QEMU: "7.2.22"},
+		Host:     Host{Accelerator: "tcg", AcceleratorReason: "the KVM probe guest did not come up in 3s", CPUs: 2, CPU: "a processor", MemoryMiB: 4096, OS: "Debian GNU/Linux 12", QEMU: "7.2.22"},
 		Estimate: &Estimate{Seconds: 100, From: "from 4 runs"},
 		Warnings: []string{"sid: InRelease is past its Valid-Until by 3 days", hostile},
 		Cells:    []Cell{good, skipped, silent, unsupported, compile, flake, killed},

@@ -28,6 +28,7 @@ func RenderSummary(w io.Writer, r Run) error {
 	summaryAgreements(b, r)
 	summaryRepeats(b, r)
 	summaryOverheads(b, r)
+	summaryWall(b, r)
 	summaryProblems(b, r)
 	if len(r.Warnings) > 0 {
 		fmt.Fprint(b, "## Warnings\n\n")

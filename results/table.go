@@ -43,6 +43,7 @@ func RenderTable(w io.Writer, r Run, colour bool) error {
 	tableAgreements(b, r, colour)
 	tableRepeats(b, r, colour)
 	tableOverheads(b, r)
+	tableWall(b, r)
 	tableProblems(b, r, colour)
 	for _, t := range r.Warnings {
 		fmt.Fprintf(b, "\nwarning: %s\n", Line(t))

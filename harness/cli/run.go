@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/harness"
 	"github.com/mews-farm/mews/harness/agent"
@@ -162,7 +163,7 @@ func run(ctx context.Context, s Streams, f selectFlags, o runOptions) error {
 	estimate := harness.EstimateRun(plan.Cells, past, acc.Name(), o.jobs, o.memory)
 	dir, todo, err := runDir(o, plan, results.Run{
 		ID: results.NewID(began), Profile: plan.Profile, Started: began.UTC(), Warnings: w.list(), Cells: declare(plan), Estimate: estimate.Record(),
-		Host: results.Host{Accelerator: acc.Name(), AcceleratorReason: acc.Reason, CPUs: runtime.NumCPU(), OS: osName(), QEMU: qemuVersion(ctx)},
+		Host: results.Host{Accelerator: acc.Name(), AcceleratorReason: acc.Reason, CPUs: runtime.NumCPU(), CPU: cpuModel(), MemoryMiB: memoryMiB(), OS: osName(), QEMU: qemuVersion(ctx)},
 	})
 	if err != nil {
 		view.Abort()
@@ -274,6 +275,29 @@ func osName() string {
 		}
 	}
 	return runtime.GOOS
+}
+
+// cpuModel is what the kernel calls the processor, or empty.
+func cpuModel() string {
+	data, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		if k, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(k) == "model name" {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}
+
+// memoryMiB is the memory of this machine, 0 where the kernel does not tell.
+func memoryMiB() int {
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) != nil {
+		return 0
+	}
+	return int(info.Totalram * uint64(info.Unit) >> 20)
 }
 
 // qemuVersion is the first line of QEMU's own answer, or empty: its absence is the boot stage's to report.

@@ -242,6 +242,10 @@ func (c *cellRun) inClone(ctx context.Context, ready *machine.Snapshot, logged u
 	}()
 	o.seen.Drops += o.total.Drops
 	o.verdict = scenarios.Judge(s, o.seen)
+	if f := cause.Of(within(o.err, sub, s)); f.Cause == cause.ScenarioBroken {
+		// Its own deed was the end of the guest, which was its alone: the others have theirs.
+		o.verdict, o.err = scenarios.Verdict{Finding: f}, nil
+	}
 	if o.err != nil || o.splat != nil || o.verdict.State != cause.Pass {
 		g.keepLogs(c.patient)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -54,6 +55,9 @@ func Init() error {
 	if err := linkUp("lo"); err != nil {
 		return err
 	}
+	// A PID 1 that ends takes the kernel with it. What a deed sends to it must not: without a reader Go gives a signal to nobody,
+	// where it would exit of it otherwise.
+	signal.Notify(make(chan os.Signal, 1))
 	os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 	os.Setenv("HOME", "/root")
 	agent := exec.Command(selfPath, append([]string{"serve", port}, modules...)...)

@@ -209,10 +209,14 @@ func (c *cellRun) fly(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		g.keepLogs(c.patient)
-		g.stop()
-	}()
+	leave := func() {
+		if g != nil {
+			g.keepLogs(c.patient)
+			g.stop()
+		}
+		g = nil
+	}
+	defer leave()
 	call := func(limit time.Duration, f func(context.Context) error) error { return c.through(ctx, g)(limit, f) }
 
 	if c.Measured {
@@ -221,6 +225,7 @@ func (c *cellRun) fly(ctx context.Context) error {
 			if err != nil || !c.captures() {
 				return note, err
 			}
+			leave() // a cell has the memory of one guest, which the next one needs
 			list, wall := c.wall(ctx)
 			if err := c.rec.Perf(list...); err != nil {
 				return note, broken{err}

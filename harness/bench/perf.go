@@ -98,12 +98,12 @@ func perfJudge(ctx context.Context, n int, e modern.Edition) (regressions int, e
 			}
 		}
 		return nil
-	})
+	}, "execve")
 	return regressions, err
 }
 
-// underLoad has a guest that counts, on a host that is kept busy.
-func underLoad(ctx context.Context, do func(*lane) error) error {
+// underLoad has a guest that counts, on a host that is kept busy, with the paths measured that are wanted; none: all.
+func underLoad(ctx context.Context, do func(*lane) error, paths ...string) error {
 	l, err := bootCounted(ctx)
 	if err != nil {
 		return err
@@ -111,7 +111,9 @@ func underLoad(ctx context.Context, do func(*lane) error) error {
 	defer l.m.Stop(context.Background())
 	stop := burn(2 * runtime.NumCPU())
 	defer stop()
-	r, err := l.c.Measure(ctx, harness.Measurement())
+	m := harness.Measurement()
+	m.Paths = paths
+	r, err := l.c.Measure(ctx, m)
 	if err != nil {
 		return err
 	}

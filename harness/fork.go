@@ -129,6 +129,9 @@ func (c *cellRun) takeUp(ctx context.Context, f machine.Forker) (*guest, string,
 		g, err := c.resume(ctx, b.Snapshot, c.rec.Dir(), c.branches())
 		if err == nil {
 			c.part(results.StageBoot, time.Since(g.born).Seconds())
+			if b.kept {
+				c.lengths.Make(c.bootedName())
+			}
 			return g, b.age(time.Since(began)), nil
 		}
 		if !errors.As(err, &unforked{}) || !c.nest.discard(b) {

@@ -24,7 +24,7 @@ func (c *Cell) builtName() string {
 }
 func (c *Cell) bootedName() string {
 	kernel, _ := c.Label()
-	return "booted " + kernel + " " + c.Driver.Consumer.V
+	return "booted " + kernel + " " + c.Consumer.Userland.V
 }
 
 // deeds are how often a scenario is done in all, each in a clone of its own.

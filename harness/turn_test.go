@@ -90,59 +90,63 @@ func night(releases, drivers int) []*Cell {
 }
 
 func TestStepsOfCellsGoSideBySide(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSlow()
-		recs := map[string]*notes{}
-		var mu sync.Mutex
-		h := &history.History{}
-		r := Runner{Parts: s, Starter: s, Patience: 1, Jobs: 2, View: live.New(io.Discard), History: h, Recorder: func(id string) Recorder {
-			mu.Lock()
-			defer mu.Unlock()
-			recs[id] = &notes{}
-			return recs[id]
-		}}
-		const each = 3
-		cells := night(4*r.places(), each)
-		began := time.Now()
-		if err := r.Run(t.Context(), cells); err != nil {
-			t.Fatal(err)
+	for jobs := 1; jobs <= 2; jobs++ {
+		t.Run(fmt.Sprint(jobs), func(t *testing.T) { synctest.Test(t, func(t *testing.T) { sideBySide(t, jobs) }) })
+	}
+}
+
+func sideBySide(t *testing.T, jobs int) {
+	s := newSlow()
+	recs := map[string]*notes{}
+	var mu sync.Mutex
+	h := &history.History{}
+	r := Runner{Parts: s, Starter: s, Patience: 1, Jobs: jobs, View: live.New(io.Discard), History: h, Recorder: func(id string) Recorder {
+		mu.Lock()
+		defer mu.Unlock()
+		recs[id] = &notes{}
+		return recs[id]
+	}}
+	const each = 3
+	cells := night(4*r.places(), each)
+	began := time.Now()
+	if err := r.Run(t.Context(), cells); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(began)
+	if n := s.most["all"]; n != r.places() {
+		t.Errorf("%d steps went on at once, of %d places", n, r.places())
+	}
+	if n := s.most["guest"]; n > r.Jobs {
+		t.Errorf("%d cells had guests at once, where %d were to", n, r.Jobs)
+	}
+	if s.beside == 0 {
+		t.Error("no build went on beside a guest")
+	}
+	for release, n := range s.unpacks {
+		if n != 1 {
+			t.Errorf("%s was unpacked %d times", release, n)
 		}
-		took := time.Since(began)
-		if n := s.most["all"]; n != r.places() {
-			t.Errorf("%d steps went on at once, of %d places", n, r.places())
+	}
+	// All the work shared out, and at the end one cell that has nobody beside it.
+	work := time.Duration(len(cells))*50*time.Second + time.Duration(len(s.unpacks))*2*time.Second
+	most := max(work/time.Duration(r.places()), time.Duration(len(cells))*20*time.Second/time.Duration(r.Jobs)) + 52*time.Second
+	if took > most {
+		t.Errorf("it took %v, more than %v", took, most)
+	}
+	for id, n := range recs {
+		if len(n.stages) != 4 {
+			t.Fatalf("cell %s came to %d stages", id, len(n.stages))
 		}
-		if n := s.most["guest"]; n > r.Jobs {
-			t.Errorf("%d cells had guests at once, where %d were to", n, r.Jobs)
-		}
-		if s.beside == 0 {
-			t.Error("no build went on beside a guest")
-		}
-		for release, n := range s.unpacks {
-			if n != 1 {
-				t.Errorf("%s was unpacked %d times", release, n)
+		for _, st := range n.stages {
+			// None of them has in its time what it only waited for.
+			if want := map[string]float64{results.StageBuild: 30, results.StageBoot: 20}[st.Name]; want > 0 && st.Seconds != want {
+				t.Errorf("cell %s: stage %s took %v s of %v", id, st.Name, st.Seconds, want)
 			}
 		}
-		// All the work shared out, and at the end one cell that has nobody beside it.
-		work := time.Duration(len(cells))*50*time.Second + time.Duration(len(s.unpacks))*2*time.Second
-		most := max(work/time.Duration(r.places()), time.Duration(len(cells))*20*time.Second/time.Duration(r.Jobs)) + 52*time.Second
-		if took > most {
-			t.Errorf("it took %v, more than %v", took, most)
-		}
-		for id, n := range recs {
-			if len(n.stages) != 4 {
-				t.Fatalf("cell %s came to %d stages", id, len(n.stages))
-			}
-			for _, st := range n.stages {
-				// None of them has in its time what it only waited for.
-				if want := map[string]float64{results.StageBuild: 30, results.StageBoot: 20}[st.Name]; want > 0 && st.Seconds != want {
-					t.Errorf("cell %s: stage %s took %v s of %v", id, st.Name, st.Seconds, want)
-				}
-			}
-		}
-		if err := h.Save(t.TempDir()); err != nil {
-			t.Error(err)
-		}
-	})
+	}
+	if err := h.Save(t.TempDir()); err != nil {
+		t.Error(err)
+	}
 }
 
 // What is shared and could not be had is tried again by the next who needs it, and is the error of one cell alone.

@@ -21,6 +21,9 @@ func (c *cellRun) step(k schedule.Kind) schedule.Step {
 	return schedule.Step{Kind: k, Rest: c.rest(), Needs: needs(k)}
 }
 
+// looked is more than it takes to find a kernel unpacked, and less than to unpack one.
+const looked = 500 * time.Millisecond
+
 // fetch makes what the cell consists of, but for its driver. What it shares with other cells is made once.
 func (c *cellRun) fetch(ctx context.Context) error {
 	if c.Source.Name != "" {
@@ -35,7 +38,8 @@ func (c *cellRun) fetch(ctx context.Context) error {
 		began := time.Now()
 		files, err := c.parts.Kernel(ctx, c.Resolved)
 		if err == nil {
-			c.lengths.Add(c.lengths.key(c.Cell, results.StageResolve, c.lengths.Made(c.unpackedName())), time.Since(began).Seconds())
+			took := time.Since(began)
+			c.lengths.Add(c.lengths.key(c.Cell, results.StageResolve, took < looked), took.Seconds())
 			c.lengths.Make(c.unpackedName())
 		}
 		return files, err

@@ -116,7 +116,11 @@ func (n Needs) uses() (r resource) {
 // however little there is: nobody would give any back for it.
 func (h Host) lacks(l load, s Step) (r resource) {
 	n := s.Needs
-	if n.works() && l.steps > 0 && (n.Alone || l.Alone || l.Cores+n.Cores > h.Cores) {
+	between := 0
+	if l.Flights > 0 && l.guests == 0 && !s.guest() && h.Cores > 1 {
+		between = 1 // the next guest of a cell that is between two of them comes in a moment
+	}
+	if n.works() && l.steps > 0 && (n.Alone || l.Alone || l.Cores+n.Cores+between > h.Cores) {
 		r |= cores
 	}
 	if n.Memory > 0 && l.Memory > 0 && l.Memory+n.Memory > h.Memory || s.guest() && h.Guests > 0 && l.guests >= h.Guests {
@@ -144,9 +148,10 @@ func Next(waiting, running []Step, h Host) []int {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(waiting[b].Rest, waiting[a].Rest) })
-	if i := slices.IndexFunc(order, func(i int) bool { return waiting[i].guest() }); i > 0 && l.guests == 0 && h.Cores > 1 {
-		first := order[i]
-		order = slices.Insert(slices.Delete(order, i, i+1), 0, first)
+	if h.Cores > 1 {
+		// A flight comes before its first guest, and takes no processor itself.
+		front(order, func(i int) bool { return waiting[i].guest() && l.guests == 0 })
+		front(order, func(i int) bool { return waiting[i].Kind == Flight })
 	}
 	var kept resource
 	var begun []int
@@ -160,4 +165,14 @@ func Next(waiting, running []Step, h Host) []int {
 		kept |= lacks
 	}
 	return begun
+}
+
+// front brings the first of order that is so to its front.
+func front(order []int, is func(int) bool) {
+	i := slices.IndexFunc(order, is)
+	if i > 0 {
+		first := order[i]
+		copy(order[1:i+1], order[:i])
+		order[0] = first
+	}
 }

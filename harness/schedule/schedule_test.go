@@ -32,6 +32,8 @@ func TestTheLongestWayGoesFirst(t *testing.T) {
 		"what it lacks is kept for it": {[]Step{{Rest: 3, Needs: Needs{Cores: 1, Memory: 2 * gib}}, {Rest: 2, Needs: guest}, {Rest: 1, Needs: core}},
 			[]Step{{Needs: guest}}, []int{2}},
 		"one processor is for guests": {[]Step{{Rest: 3, Needs: core}, {Rest: 2, Needs: core}, {Rest: 1, Kind: Fork, Needs: guest}}, nil, []int{2, 0}},
+		"one is kept between guests":  {[]Step{{Rest: 3, Needs: core}}, []Step{{Kind: Flight, Needs: Needs{Flights: 1}}, {Kind: Build, Needs: core}}, nil},
+		"and for a flight's first":    {[]Step{{Rest: 3, Needs: core}, {Rest: 1, Kind: Flight, Needs: Needs{Flights: 1}}}, []Step{{Kind: Build, Needs: core}}, []int{1}},
 		"and one is enough":           {[]Step{{Rest: 3, Needs: core}, {Rest: 1, Kind: Fork, Needs: guest}}, []Step{{Kind: Boot, Needs: guest}}, []int{0}},
 		"one flight at a time":        {[]Step{{Rest: 3, Needs: Needs{Flights: 1}}, {Rest: 2, Needs: Needs{Flights: 1}}, {Rest: 1, Needs: core}}, nil, []int{0, 2}},
 	} {
@@ -151,7 +153,7 @@ func wrong(jobs []Job, h Host, c Course) string {
 		}
 		kept := len(waiting) == 0
 		for _, w := range waiting {
-			first := w.Rest == longest || w.guest() && loadOf(on).guests == 0 // one place is for guests
+			first := w.Rest == longest || (w.guest() || w.Kind == Flight) && loadOf(on).guests == 0 // one place is for guests
 			kept = kept || first && h.lacks(loadOf(on), w) != 0
 		}
 		if !kept {

@@ -112,6 +112,7 @@ func offline(ctx context.Context, kernel string) (*parts.Workshop, *harness.Plan
 	if err != nil {
 		return nil, nil, err
 	}
+	shop.Image = plan.Image
 	for _, c := range plan.Cells {
 		if c.Err != nil {
 			return nil, nil, c.Err

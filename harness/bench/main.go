@@ -74,6 +74,7 @@ var origins = []origin{
 	{"own", ownTime},
 	{"matrix", wholeNight},
 	{"boot", bootRatio},
+	{"virtme-ng", besideVirtme},
 	{"clones", clones},
 	{"scenarios", manyScenarios},
 	{"unpack", unpacking},

@@ -27,8 +27,8 @@ func TestKeep(t *testing.T) {
 	if got := x.Names(); !slices.Equal(got, []string{"linux-image-1", "linux-image-2"}) {
 		t.Errorf("kept %q", got)
 	}
-	if len(x.provides) > 0 {
-		t.Errorf("provides %v", x.provides)
+	if len(x.providing) > 0 {
+		t.Errorf("provides %q", x.providing)
 	}
 	if p := (Universe{x}).Best(Relation{Name: "linux-image-1"}); p == nil || p.Version != "1" || p.Depends != "tool" {
 		t.Errorf("record %+v", p)

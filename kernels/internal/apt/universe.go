@@ -27,7 +27,7 @@ func (u Universe) String() string {
 func (u Universe) Best(r Relation) *Record {
 	var best *Record
 	for _, x := range u {
-		for _, p := range x.packages[r.Name] {
+		for p := range x.named(r.Name) {
 			if r.allows(p.Version) && (best == nil || Compare(p.Version, best.Version) > 0) {
 				best = p
 			}
@@ -41,15 +41,29 @@ func (u Universe) Best(r Relation) *Record {
 func (u Universe) providers(r Relation) []provider {
 	var out []provider
 	for _, x := range u {
-		for _, p := range x.provides[r.Name] {
-			if r.Op == "" || p.as != "" && r.allows(p.as) {
-				out = append(out, p)
-			}
-		}
+		out = append(out, x.providers(r)...)
 	}
 	slices.SortStableFunc(out, func(a, b provider) int {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), strings.Compare(a.Name, b.Name), Compare(b.Version, a.Record.Version))
 	})
+	return out
+}
+
+// providers are those of x that provide r. It is asked seldom, for names that no package has: all that provide
+// something are looked through.
+func (x *Index) providers(r Relation) (out []provider) {
+	for _, text := range x.providing {
+		if !strings.Contains(text, r.Name) {
+			continue
+		}
+		for p := range x.records([]string{text}) {
+			for _, group := range ParseRelations(p.provides) {
+				if as := group[0]; as.Name == r.Name && (r.Op == "" || as.Version != "" && r.allows(as.Version)) {
+					out = append(out, provider{p, as.Version})
+				}
+			}
+		}
+	}
 	return out
 }
 

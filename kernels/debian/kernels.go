@@ -39,7 +39,7 @@ const imagePrefix = "linux-image-"
 func candidates(u apt.Universe) []Candidate {
 	newest := map[string]Candidate{}
 	for _, x := range u {
-		for r := range x.All() {
+		for r := range x.Beginning(imagePrefix) {
 			name, ok := strings.CutPrefix(r.Name, imagePrefix)
 			if !ok || name == "" || name[0] < '0' || name[0] > '9' || strings.HasSuffix(name, "-dbg") || pointsToImage(r) {
 				continue

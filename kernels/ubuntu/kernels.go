@@ -30,7 +30,7 @@ var imageName = regexp.MustCompile(`^linux-image-(unsigned-)?(\d+\.\d+\.\d+-\d+)
 // than its equal without a signature.
 func candidates(x *apt.Index) []candidate {
 	best := map[string]candidate{}
-	for r := range x.All() {
+	for r := range x.Beginning("linux-image-") {
 		m := imageName.FindStringSubmatch(r.Name)
 		if m == nil {
 			continue

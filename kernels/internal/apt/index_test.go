@@ -5,6 +5,7 @@ package apt
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/mews-farm/mews/kernels/archive"
@@ -46,6 +47,30 @@ func TestIndexIsNamed(t *testing.T) {
 	for name, path := range map[string]string{"debian/sid": inRelease, "debian-index/sid/main-binary-amd64": index} {
 		if d, err := s.o.Archive.Ref(name); err != nil || d != archive.DigestOf(r.Files[path]) {
 			t.Errorf("%s: %s, %v", name, d, err)
+		}
+	}
+}
+
+// TestBeginning: of the names those that begin so, and of one name every version; what is beside them in the order is not taken.
+func TestBeginning(t *testing.T) {
+	r := apttest.New(t)
+	r.Suite("sid",
+		apttest.P("linux-b", "2", ""), apttest.P("linux.", "1", ""), apttest.P("linux", "1", ""), apttest.P("linux-a", "1", ""),
+		apttest.P("linux-b", "1", ""), apttest.P("zsh", "1", ""))
+	s, _ := source(r, nil)
+	x, err := s.Index(t.Context(), "sid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for prefix, want := range map[string]string{
+		"linux-": "linux-a=1 linux-b=2 linux-b=1", "zsh": "zsh=1", "zz": "", "a": "",
+	} {
+		var got []string
+		for r := range x.Beginning(prefix) {
+			got = append(got, r.Name+"="+r.Version)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %q, want %s", prefix, got, want)
 		}
 	}
 }

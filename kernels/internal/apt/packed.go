@@ -81,16 +81,14 @@ func nameOf(packed string) string {
 	return name
 }
 
-// record reads a packed paragraph.
-func (x *Index) record(packed string) (*Record, error) {
+// unpack reads a packed paragraph.
+func (r *Record) unpack(packed string) error {
 	var p [fields]string
 	for i := range p {
 		p[i], packed, _ = strings.Cut(packed, "\n")
 	}
-	r := &Record{
-		Name: p[fieldName], Version: p[fieldVersion], Depends: p[fieldDepends], PreDepends: p[fieldPreDepends],
-		arch: p[fieldArch], filename: p[fieldFilename], digest: archive.Digest(p[fieldSum]), provides: p[fieldProvides], index: x,
-	}
+	r.Name, r.Version, r.Depends, r.PreDepends = p[fieldName], p[fieldVersion], p[fieldDepends], p[fieldPreDepends]
+	r.arch, r.filename, r.digest, r.provides = p[fieldArch], p[fieldFilename], archive.Digest(p[fieldSum]), p[fieldProvides]
 	if text := p[fieldPriority]; text != "" {
 		if r.rank = slices.Index(priorities, text); r.rank < 0 {
 			r.rank = len(priorities)
@@ -99,9 +97,9 @@ func (x *Index) record(packed string) (*Record, error) {
 	if text := p[fieldSize]; text != "" {
 		n, err := strconv.ParseUint(text, 10, 50)
 		if err != nil {
-			return nil, fmt.Errorf("size: %w", err)
+			return fmt.Errorf("size: %w", err)
 		}
 		r.size = int64(n)
 	}
-	return r, nil
+	return nil
 }

@@ -5,6 +5,7 @@ package results
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -165,9 +166,17 @@ func fired(n int) string {
 	return "silent"
 }
 
-// field is a field of the alert, with the deed's own id, which is another in each cell, taken out.
+// chosenPort is the client's port in the name of a TCP or UDP connection, client first ("10.0.0.1:39692->10.0.0.2:443"), where it
+// is of those that the kernel chooses at random unless the program binds one (net.ipv4.ip_local_port_range: 32768 to 60999).
+var chosenPort = regexp.MustCompile(`^(.*):(?:3276[89]|327[7-9]\d|32[89]\d\d|3[3-9]\d{3}|[45]\d{4}|60\d{3})(->.*:\d+)$`)
+
+// field is a field of the alert, with what is another in each deed taken out: its own id, and the port that the kernel chose
+// for its end of a connection.
 func (s Scenario) field(name string) (string, bool) {
 	v, ok := s.Fields[name]
+	if name == "fd.name" {
+		v = chosenPort.ReplaceAllString(v, "$1:${port}$2")
+	}
 	if s.DeedID == "" {
 		return v, ok
 	}

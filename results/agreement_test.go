@@ -31,6 +31,9 @@ func TestAgreement(t *testing.T) {
 		s.Fired, s.Fields = 0, nil
 		s.Finding = finding(cause.Fail, cause.RuleSilent, cause.FaultDriver, "silent")
 	}
+	names := func(a, b string) func(_, _ *Scenario) {
+		return func(x, y *Scenario) { x.Fields["fd.name"], y.Fields["fd.name"] = a, b }
+	}
 	for _, c := range []struct {
 		name   string
 		change func(a, b *Scenario)
@@ -58,6 +61,12 @@ func TestAgreement(t *testing.T) {
 			b.TwinFired = 1
 			b.Finding = finding(cause.Fail, cause.RuleFalseAlarm, cause.FaultDriver, "false alarm")
 		}, "rule for the twin"},
+		{"another port that the kernel chose", names("127.0.0.1:32768->127.0.0.10:443", "127.0.0.1:60999->127.0.0.10:443"), ""},
+		{"another port of the server", names("127.0.0.1:39692->127.0.0.10:443", "127.0.0.1:35406->127.0.0.10:444"), "10:444"},
+		{"a port of the client's that nobody chose", names("127.0.0.1:32767->127.0.0.10:443", "127.0.0.1:39692->127.0.0.10:443"), "1:32767"},
+		{"another client", names("[::1]:39692->[::1]:443", "[::2]:35406->[::1]:443"), "[::2]"},
+		{"a client by IPv6", names("::1:39692->::1:443", "::1:35406->::1:443"), ""},
+		{"the ends changed about", names("127.0.0.1:39692->127.0.0.1:443", "127.0.0.1:443->127.0.0.1:39692"), ":443->127.0.0.1:39692"},
 		{"a field that nobody must agree in", func(a, _ *Scenario) { a.Fields["proc.pid"] = "7" }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -6,7 +6,7 @@
 #ifndef MEWS_EVENT_H
 #define MEWS_EVENT_H
 
-#define EVENT_SCHEMA 3
+#define EVENT_SCHEMA 4
 
 enum event_kind {
 	EVENT_EXEC = 1, /* 0 is no event */
@@ -55,13 +55,20 @@ enum event_flag {
 	EVENT_CGROUP_V1 = 1 << 4, /* exec: the cgroup is that of the controller pids, in a hierarchy of version 1 */
 };
 
+/* What stands in args of an exec; driver/modern has these numbers too. Times of a file are nanoseconds since 1970. */
+enum exec_arg {
+	EXEC_CTIME,
+	EXEC_MTIME,
+	EXEC_PIDNS_START, /* when the first process of its pid namespace was forked, as time */
+};
+
 struct event {
 	__u64 time; /* nanoseconds since boot, suspend included */
 	__u64 cgroup_id;
 	__u64 ino;     /* exec: the executable's inode; else of the descriptor's file, 0 if there is none */
 	__u64 resolve; /* openat2 */
 	__s64 ret;     /* exit: the status, as wait(2) has it */
-	__u64 args[5]; /* call: the arguments as the caller gave them; clone3: the flags come first */
+	__u64 args[5]; /* call: the arguments as the caller gave them; clone3: the flags come first; exec: see exec_arg */
 	__u64 caps[3]; /* effective, permitted, inheritable; of all but open */
 	__u32 oflags;  /* open: the flags as the caller gave them */
 	__u32 omode;   /* open: the permissions asked for */

@@ -81,6 +81,52 @@ static __always_inline bool is_memfd(struct dentry *d)
 	       name[5] == ':';
 }
 
+static __always_inline __u64 nanoseconds(__s64 sec, __s64 nsec)
+{
+	return sec * NSEC_PER_SEC + nsec;
+}
+
+static __always_inline __u64 change_time(struct inode *inode)
+{
+	struct inode___v6_11 *now = (void *)inode;
+	struct inode___v6_6 *then = (void *)inode;
+
+	if (bpf_core_field_exists(now->i_ctime_sec))
+		return nanoseconds(BPF_CORE_READ(now, i_ctime_sec), BPF_CORE_READ(now, i_ctime_nsec) & ~I_CTIME_QUERIED);
+	if (bpf_core_field_exists(then->__i_ctime))
+		return nanoseconds(BPF_CORE_READ(then, __i_ctime.tv_sec), BPF_CORE_READ(then, __i_ctime.tv_nsec));
+	return nanoseconds(BPF_CORE_READ(inode, i_ctime.tv_sec), BPF_CORE_READ(inode, i_ctime.tv_nsec));
+}
+
+static __always_inline __u64 modification_time(struct inode *inode)
+{
+	struct inode___v6_11 *now = (void *)inode;
+	struct inode___v6_7 *then = (void *)inode;
+
+	if (bpf_core_field_exists(now->i_mtime_sec))
+		return nanoseconds(BPF_CORE_READ(now, i_mtime_sec), BPF_CORE_READ(now, i_mtime_nsec));
+	if (bpf_core_field_exists(then->__i_mtime))
+		return nanoseconds(BPF_CORE_READ(then, __i_mtime.tv_sec), BPF_CORE_READ(then, __i_mtime.tv_nsec));
+	return nanoseconds(BPF_CORE_READ(inode, i_mtime.tv_sec), BPF_CORE_READ(inode, i_mtime.tv_nsec));
+}
+
+/* When the first process of t's pid namespace was forked, since boot. */
+static __always_inline __u64 namespace_start(struct task_struct *t)
+{
+	struct pid *pid = BPF_CORE_READ(t, group_leader, thread_pid);
+	unsigned int level = BPF_CORE_READ(pid, level);
+	struct upid upid = {};
+	struct task_struct *first;
+	struct task_struct___v5_4 *old;
+
+	bpf_core_read(&upid, sizeof(upid), &pid->numbers[level]);
+	first = BPF_CORE_READ(upid.ns, child_reaper);
+	old = (void *)first;
+	if (bpf_core_field_exists(old->real_start_time))
+		return BPF_CORE_READ(old, real_start_time);
+	return BPF_CORE_READ(first, start_boottime);
+}
+
 /* The context of sched/sched_process_exec, as its format file tells; it has been the same since 3.4. */
 struct exec {
 	__u64 common;
@@ -101,6 +147,9 @@ int sched_process_exec(struct exec *ctx)
 	if (!r)
 		return 0;
 	r->ev.ino = BPF_CORE_READ(inode, i_ino);
+	r->ev.args[EXEC_CTIME] = change_time(inode);
+	r->ev.args[EXEC_MTIME] = modification_time(inode);
+	r->ev.args[EXEC_PIDNS_START] = namespace_start(t);
 	if (is_writable(t, inode))
 		r->ev.flags |= EVENT_EXE_WRITABLE;
 	if (in_upper_layer(exe.dentry, inode))

@@ -53,6 +53,8 @@ enum {
 #define BPF_F_NO_PREALLOC 1
 #define SB_RDONLY 1
 #define S_IMMUTABLE 8
+#define I_CTIME_QUERIED (1U << 31) /* in i_ctime_nsec since 6.13 (4e40eff0b573): somebody has asked for it */
+#define NSEC_PER_SEC 1000000000LL
 #define CAP_DAC_OVERRIDE 1
 #define CAP_FOWNER 3
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
@@ -116,6 +118,11 @@ struct qstr {
 	const unsigned char *name;
 };
 
+struct timespec64 {
+	__s64 tv_sec;
+	long tv_nsec;
+};
+
 struct super_block {
 	unsigned long s_flags;
 	unsigned long s_magic;
@@ -128,6 +135,25 @@ struct inode {
 	unsigned int i_flags;
 	struct super_block *i_sb;
 	unsigned long i_ino;
+	struct timespec64 i_mtime;
+	struct timespec64 i_ctime;
+};
+
+/* 6.6 (13bc24457850) hid the one time behind two underscores, 6.7 (12cd44023651) the other. */
+struct inode___v6_6 {
+	struct timespec64 __i_ctime;
+};
+
+struct inode___v6_7 {
+	struct timespec64 __i_mtime;
+};
+
+/* 6.11 (3aa63a569c64) took both apart. */
+struct inode___v6_11 {
+	__s64 i_mtime_sec;
+	__s64 i_ctime_sec;
+	__u32 i_mtime_nsec;
+	__u32 i_ctime_nsec;
 };
 
 struct dentry {
@@ -210,9 +236,15 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct task_struct;
+
+struct pid_namespace {
+	struct task_struct *child_reaper;
+};
+
 struct upid {
 	int nr;
-	void *ns;
+	struct pid_namespace *ns;
 };
 
 struct pid {
@@ -257,6 +289,12 @@ struct task_struct {
 	struct signal_struct *signal;
 	kuid_t loginuid;
 	int exit_code;
+	__u64 start_boottime;
+};
+
+/* Until 5.5 (cf25e24db61c) it had another name. */
+struct task_struct___v5_4 {
+	__u64 real_start_time;
 };
 
 /* Container-Optimized OS keeps it with what else its audit knows of a task. */

@@ -62,12 +62,16 @@ var comparedConditions = []string{
 	`fd.name = val(fs.path.name) and fd.typechar = f`,
 	`user.uid = 0 and proc.is_exe_from_memfd = true`,
 	`evt.type = openat2 and evt.arg.resolve exists`,
+	`proc.exe_ino.ctime_duration_proc_start > 0 and evt.type = execve`,
+	`proc.exe_ino.ctime_duration_proc_start < 3600000000000`,
+	`proc.exe_ino.ctime_duration_pidns_start > 0`,
 }
 
 // comparedFields must be the same in what both say of an event.
 var comparedFields = []string{
 	"evt.type", "evt.res", "evt.arg.flags", "fd.name", "fd.nameraw", "fd.directory", "fd.filename", "fd.type", "fd.typechar", "proc.name", "proc.exe",
 	"proc.exepath", "proc.args", "proc.cmdline", "proc.cwd", "proc.pname", "proc.aname[2]", "proc.is_exe_upper_layer", "proc.is_exe_from_memfd", "user.uid",
+	"proc.exe_ino", "proc.exe_ino.ctime", "proc.exe_ino.mtime",
 }
 
 // everything holds for all events of the deed.
@@ -177,6 +181,9 @@ func said(fields map[string]string) string {
 	var b strings.Builder
 	for _, f := range comparedFields {
 		v, ok := fields[f]
+		if strings.HasPrefix(f, "proc.exe_ino") && (fields["proc.is_exe_upper_layer"] == "true" || fields["proc.is_exe_from_memfd"] == "true") {
+			continue // each of the two deeds made that file anew
+		}
 		if f == "evt.arg.flags" {
 			v = strings.Join(slices.DeleteFunc(strings.Split(v, "|"), func(flag string) bool { return slices.Contains(flagsOfFalco, flag) }), "|")
 		}

@@ -150,6 +150,13 @@ func TestLive(t *testing.T) {
 	if e := refused[0]; e.Syscall != "openat" || e.Ret != -int64(unix.ENOENT) || e.Path != "" || e.Mode != 0 {
 		t.Errorf("the refused openat looks like %+v", e)
 	}
+	var st unix.Stat_t
+	if err := unix.Stat(self, &st); err != nil {
+		t.Fatal(err)
+	}
+	if e, want := execs[0], (Inode{st.Ino, st.Ctim.Nano(), st.Mtim.Nano()}); e.Exe.Inode != want || e.PIDNSStart == 0 || e.PIDNSStart >= e.Time {
+		t.Errorf("the executable is %+v, want %+v, and its pid namespace began at %s, before %s", e.Exe.Inode, want, e.PIDNSStart, e.Time)
+	}
 	if e := execs[0]; e.Syscall != "execve" || e.Path != self || e.Name != self || e.PPID != os.Getpid() || e.Exe.UpperLayer || e.Exe.Memfd ||
 		!slices.Equal(e.Args, child.Args) || !slices.Equal(e.Env, child.Env) || e.CgroupPath == "" {
 		t.Errorf("execve looks like %+v", e)

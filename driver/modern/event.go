@@ -19,7 +19,14 @@ import (
 )
 
 // schema is EVENT_SCHEMA of bpf/event.h, which this decoder is made for.
-const schema = 3
+const schema = 4
+
+// The places in the arguments of an Exec: exec_arg of bpf/event.h.
+const (
+	execCTime = iota
+	execMTime
+	execPIDNSStart
+)
 
 // Kind says what happened.
 type Kind uint32
@@ -69,6 +76,7 @@ type Event struct {
 	// in a hierarchy of version 1.
 	CgroupPath string
 	CgroupV1   bool
+	PIDNSStart time.Duration // Exec: when the first process of its pid namespace was forked, since boot; 0 if unknown
 
 	DirFD   int         // Open: the first argument of openat and openat2
 	Flags   int         // Open: O_RDONLY, ... as the caller gave them
@@ -87,9 +95,15 @@ type Event struct {
 // Caps are the capabilities of a process, a bit each.
 type Caps struct{ Effective, Permitted, Inheritable uint64 }
 
+// Inode is what stat(2) says of an executable. Times are nanoseconds since 1970. An Ino of 0 is none that is known.
+type Inode struct {
+	Ino          uint64
+	CTime, MTime int64
+}
+
 // Exe is what a driver can tell about an executable.
 type Exe struct {
-	Ino        uint64
+	Inode
 	Writable   bool // the process could change it
 	UpperLayer bool // it lies in the upper layer of an overlay: made or changed since the image
 	Memfd      bool // made by memfd_create(2)
@@ -152,11 +166,12 @@ func Decode(b []byte) (Event, error) {
 	switch kind {
 	case Exec:
 		ev.Exe = Exe{
-			Ino:        h.Ino,
+			Inode:      Inode{Ino: h.Ino, CTime: int64(h.Args[execCTime]), MTime: int64(h.Args[execMTime])},
 			Writable:   h.Flags&bpf.ProbeEventFlagEVENT_EXE_WRITABLE != 0,
 			UpperLayer: h.Flags&bpf.ProbeEventFlagEVENT_EXE_UPPER_LAYER != 0,
 			Memfd:      h.Flags&bpf.ProbeEventFlagEVENT_EXE_FROM_MEMFD != 0,
 		}
+		ev.PIDNSStart = max(time.Duration(h.Args[execPIDNSStart]), 1) // that of the machine may begin before its clock does
 		ev.Args = splitStrings(args)
 		ev.Env = splitStrings(env)
 		ev.CgroupPath = joinPath(cgroup)

@@ -48,7 +48,7 @@ func comm(s string) (c [16]uint8) {
 
 func TestDecode(t *testing.T) {
 	exec := bpf.ProbeEvent{
-		Time: 5e9, CgroupId: 35, Ino: 11, Tgid: 82, Tid: 83, Ppid: 75, Vpid: 1, Uid: 1000, Gid: 100,
+		Time: 5e9, CgroupId: 35, Ino: 11, Args: [5]uint64{12e9, 13e9, 4e9}, Tgid: 82, Tid: 83, Ppid: 75, Vpid: 1, Uid: 1000, Gid: 100,
 		Flags: bpf.ProbeEventFlagEVENT_EXE_UPPER_LAYER | bpf.ProbeEventFlagEVENT_EXE_WRITABLE,
 		Kind:  bpf.ProbeEventKindEVENT_EXEC, Comm: comm("dropped"),
 	}
@@ -66,13 +66,13 @@ func TestDecode(t *testing.T) {
 	}{
 		{"exec", exec, parts{name: "./dropped\x00", path: "dropped\x00bin\x00\x00", args: "a\x00b c\x00\x00", env: "MEWS_ID=x\x00A=\x00", cgroup: "0123\x00docker\x00\x00"},
 			Event{Kind: Exec, Time: 5 * time.Second, Syscall: "execve", PID: 82, TID: 83, PPID: 75, VPID: 1, UID: 1000, GID: 100, Comm: "dropped", Cgroup: 35,
-				Name: "./dropped", Path: "/bin/dropped", Exe: Exe{Ino: 11, Writable: true, UpperLayer: true},
+				Name: "./dropped", Path: "/bin/dropped", Exe: Exe{Inode: Inode{11, 12e9, 13e9}, Writable: true, UpperLayer: true}, PIDNSStart: 4 * time.Second,
 				Args: []string{"a", "b c", ""}, Env: []string{"MEWS_ID=x", "A="}, CgroupPath: "/docker/0123"}},
 		{"a cgroup of version 1", bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_EXEC, Flags: bpf.ProbeEventFlagEVENT_CGROUP_V1}, parts{cgroup: "0123\x00docker\x00\x00"},
-			Event{Kind: Exec, Syscall: "execve", CgroupPath: "/docker/0123", CgroupV1: true}},
+			Event{Kind: Exec, Syscall: "execve", CgroupPath: "/docker/0123", CgroupV1: true, PIDNSStart: 1}},
 		{"a memfd lies in no directory", bpf.ProbeEvent{Kind: bpf.ProbeEventKindEVENT_EXEC, Flags: bpf.ProbeEventFlagEVENT_EXE_FROM_MEMFD},
 			parts{path: "memfd:evil\x00", cgroup: "\x00"},
-			Event{Kind: Exec, Syscall: "execve", Path: "/memfd:evil", Exe: Exe{Memfd: true}, CgroupPath: "/"}},
+			Event{Kind: Exec, Syscall: "execve", Path: "/memfd:evil", Exe: Exe{Memfd: true}, CgroupPath: "/", PIDNSStart: 1}},
 		{"open", open, parts{name: "../etc/shadow\x00", path: "shadow\x00etc\x00\x00", base: "\x00"},
 			Event{Kind: Open, Syscall: "openat2", Ret: 34, PID: 1, Name: "../etc/shadow", Path: "/etc/shadow", Dir: "/", DirFD: unix.AT_FDCWD,
 				Flags: unix.O_CLOEXEC, Perm: 0o600, Resolve: unix.RESOLVE_NO_SYMLINKS, Mode: unix.S_IFREG | 0o640}},

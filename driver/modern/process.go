@@ -18,7 +18,10 @@ type Process struct {
 	Comm            string        // as of its last event
 	CWD             string        // "" if unknown
 	ExePath         string
-	Exe             *Exe // nil where only an exec that was not seen could tell
+	Inode           Inode         // of the executable; zero if unknown
+	Spawned         time.Duration // Start of whoever executed it, which may be an ancestor; 0 if that was not seen
+	PIDNSStart      time.Duration // when the first of its pid namespace was forked, as of its own exec; 0 if that was not seen
+	Exe             *Exe          // nil where only an exec that was not seen could tell
 	Args            []string
 	Env             []string
 	CgroupPath      string // in the default hierarchy, or, if CgroupV1, of the controller pids in its own
@@ -82,9 +85,9 @@ func (t *Processes) Apply(ev *Event) *Process {
 	case Fork:
 		return t.fork(ev)
 	case Exec:
-		exe := ev.Exe
+		exe, start := ev.Exe, t.start(ev.PID)
 		p := &Process{
-			Start: t.start(ev.PID), ExePath: ev.Path, Exe: &exe, Args: ev.Args, Env: ev.Env, CWD: ev.Dir,
+			Start: start, Spawned: start, PIDNSStart: ev.PIDNSStart, ExePath: ev.Path, Inode: exe.Inode, Exe: &exe, Args: ev.Args, Env: ev.Env, CWD: ev.Dir,
 			CgroupPath: ev.CgroupPath, CgroupV1: ev.CgroupV1, cgroup: ev.Cgroup,
 		}
 		p.follow(ev)
@@ -108,7 +111,7 @@ func (t *Processes) fork(ev *Event) *Process {
 	if origin := t.Get(ev.Origin); origin != nil {
 		*child = *origin
 	}
-	child.Start = ev.Time
+	child.Start, child.PIDNSStart = ev.Time, 0
 	child.follow(ev)
 	t.place(child, ev)
 	t.put(child, ev.PID)

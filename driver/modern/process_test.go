@@ -4,10 +4,13 @@ package modern
 
 import (
 	"io/fs"
+	"os"
 	"slices"
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func procTree() fstest.MapFS {
@@ -56,6 +59,33 @@ func TestProcessesFromProc(t *testing.T) {
 	}
 	if tab.Ancestor(tab.Get(50), 9) == nil {
 		t.Error("a loop of parents ended")
+	}
+}
+
+// Of a process that was there before anybody watched /proc tells the file, though its name may be another file's by now.
+func TestInodeFromProc(t *testing.T) {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/exe", &st); err != nil {
+		t.Fatal(err)
+	}
+	p := NewProcesses(os.DirFS("/proc")).Get(os.Getpid())
+	if want := (Inode{st.Ino, st.Ctim.Nano(), st.Mtim.Nano()}); p == nil || p.Inode != want || p.Spawned != 0 || p.PIDNSStart != 0 {
+		t.Errorf("this process is %+v, want the inode %+v and nothing of its exec", p, want)
+	}
+}
+
+// What is told at an exec stays so in the children, but for their pid namespace, which may be another one.
+func TestForkKeepsTheExec(t *testing.T) {
+	tab := NewProcesses(procTree())
+	tab.Apply(&Event{Kind: Fork, Time: 9 * time.Second, PID: 60, PPID: 40, Origin: 40})
+	inode := Inode{1, 2, 3}
+	p := tab.Apply(&Event{Kind: Exec, Time: 10 * time.Second, PID: 60, PPID: 40, Exe: Exe{Inode: inode}, PIDNSStart: 2 * time.Second})
+	if p.Inode != inode || p.Spawned != 9*time.Second || p.PIDNSStart != 2*time.Second {
+		t.Errorf("after its exec it is %+v", p)
+	}
+	child := tab.Apply(&Event{Kind: Fork, Time: 11 * time.Second, PID: 61, PPID: 60, Origin: 60})
+	if child.Inode != inode || child.Start != 11*time.Second || child.Spawned != 9*time.Second || child.PIDNSStart != 0 {
+		t.Errorf("its child is %+v", child)
 	}
 }
 

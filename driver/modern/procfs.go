@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/mews-farm/mews/results/cause"
@@ -70,6 +71,9 @@ func (f procFS) process(pid int) *Process {
 	}
 	p.ExePath, _ = fs.ReadLink(f.root, f.name(pid, "exe"))
 	p.ExePath = strings.TrimSuffix(p.ExePath, " (deleted)")
+	if info, err := fs.Stat(f.root, f.name(pid, "exe")); err == nil { // of the file, whatever has become of its name
+		p.Inode = inodeOf(info)
+	}
 	p.CWD, _ = fs.ReadLink(f.root, f.name(pid, "cwd"))
 	p.TTY, p.Start = f.stat(pid)
 	if login, ok := f.read(pid, "loginuid"); ok {
@@ -81,6 +85,14 @@ func (f procFS) process(pid int) *Process {
 	p.Env = f.strings(pid, "environ")
 	p.CgroupPath, p.CgroupV1, _ = f.cgroup(pid)
 	return p
+}
+
+func inodeOf(info fs.FileInfo) Inode {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return Inode{}
+	}
+	return Inode{Ino: st.Ino, CTime: st.Ctim.Nano(), MTime: st.Mtim.Nano()}
 }
 
 // clockTick is what /proc counts in: USER_HZ, which is 100 on every architecture that Linux still has.

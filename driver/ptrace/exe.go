@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -50,7 +51,7 @@ func exeOf(s status, exe string) (modern.Exe, error) {
 		return modern.Exe{}, err
 	}
 	e := modern.Exe{
-		Ino:      st.Ino,
+		Inode:    modern.Inode{Ino: st.Ino, CTime: nanoseconds(st.Ctime), MTime: nanoseconds(st.Mtime)},
 		Writable: writable(s, &st, mount),
 		// The filesystem of memfds is mounted nowhere, and no name on another can look so.
 		Memfd: !isMounted && strings.HasPrefix(exe, "/memfd:"),
@@ -68,6 +69,10 @@ func exeOf(s status, exe string) (modern.Exe, error) {
 	}
 	e.UpperLayer, err = inUpper(mount, exe)
 	return e, err
+}
+
+func nanoseconds(t unix.StatxTimestamp) int64 {
+	return t.Sec*int64(time.Second) + int64(t.Nsec)
 }
 
 // mountOf is the mount that an open file lies in, as the thread sees it.

@@ -97,15 +97,20 @@ func readStatus(tid int) (status, error) {
 	return s, nil
 }
 
-// terminal is tty_nr of /proc/PID/stat. The name of the program, which stands before it, may hold blanks and brackets.
+// terminal is tty_nr of /proc/PID/stat.
 func terminal(stat string) int {
+	return int(statWord(stat, 7))
+}
+
+// statWord is a number of /proc/PID/stat, as proc(5) counts them: from 1, and the third is behind the name of the program,
+// which may hold blanks and brackets.
+func statWord(stat string, n int) int64 {
 	words := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	const ttyNr = 4 // state, ppid, pgrp, session, tty_nr
-	if len(words) <= ttyNr {
+	if n -= 3; n >= len(words) {
 		return 0
 	}
-	tty, _ := strconv.Atoi(words[ttyNr])
-	return tty
+	v, _ := strconv.ParseInt(words[n], 10, 64)
+	return v
 }
 
 var errStatus = errors.New("/proc/PID/status lacks what it has had since 4.1")

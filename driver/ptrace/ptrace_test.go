@@ -211,7 +211,7 @@ func TestOpen(t *testing.T) {
 	}
 	want := modern.Event{
 		Kind: modern.Exec, Syscall: "execve", PID: pid, TID: pid, PPID: ppid, VPID: e.VPID, Comm: comm, Name: self(t), Path: self(t),
-		Exe: modern.Exe{Ino: st.Ino, Writable: true}, Args: cmd.Args[len(cmd.Args)-4:], Env: cmd.Env,
+		Exe: modern.Exe{Inode: modern.Inode{Ino: st.Ino, CTime: st.Ctim.Nano(), MTime: st.Mtim.Nano()}, Writable: true}, PIDNSStart: e.PIDNSStart, Args: cmd.Args[len(cmd.Args)-4:], Env: cmd.Env,
 		Login: own.login, TTY: own.tty, Caps: own.caps, Dir: wd, Time: e.Time, Cgroup: e.Cgroup,
 	}
 	want.CgroupPath, want.CgroupV1 = cgroupOf(os.Getpid())

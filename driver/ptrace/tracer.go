@@ -43,6 +43,7 @@ type tree struct {
 	threads map[int]*thread
 	last    map[int]status // of a process, by its id: who it was when it was last looked at
 	held    map[int]bool   // stopped before their parent's stop told whose children they are
+	firsts  firsts
 }
 
 // adopt begins to trace a process of one thread that matters: the one that will start a program. It must be called on
@@ -51,7 +52,7 @@ func adopt(pid int, to *teller) (*tree, error) {
 	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(pid), 0, options, 0, 0); errno != 0 {
 		return nil, fmt.Errorf("trace process %d: %w", pid, errno)
 	}
-	t := &tree{teller: to, threads: map[int]*thread{}, last: map[int]status{}, held: map[int]bool{}}
+	t := &tree{teller: to, threads: map[int]*thread{}, last: map[int]status{}, held: map[int]bool{}, firsts: firsts{}}
 	t.add(&thread{tid: pid, pid: pid})
 	return t, nil
 }
@@ -254,6 +255,7 @@ func (t *tree) executed(th *thread) {
 	if ev.Exe, err = exeOf(s, ev.Path); err != nil {
 		t.lose(lostLayer)
 	}
+	ev.PIDNSStart = t.firsts.start(s.tid)
 	ev.Args = stringsOf(s.tid, "cmdline", argsMax, &ev)
 	ev.Env = stringsOf(s.tid, "environ", envMax, &ev)
 	t.send(&ev)

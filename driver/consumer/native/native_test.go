@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -102,7 +103,7 @@ func openOf(name string, flags int, ret int64) modern.Event {
 }
 
 func TestFields(t *testing.T) {
-	start := execOf("/usr/bin/cp", modern.Exe{Ino: 42, Writable: true, UpperLayer: true}, container)
+	start := execOf("/usr/bin/cp", modern.Exe{Inode: modern.Inode{Ino: 42, CTime: 1_700_000_000_000_000_001, MTime: 1_600_000_000_000_000_002}, Writable: true, UpperLayer: true}, container)
 	start.Dir, start.Time = "/home/u", 18*time.Second
 	tests := map[string]map[string]string{
 		"exec": {
@@ -112,6 +113,7 @@ func TestFields(t *testing.T) {
 			"proc.pexepath": "/sbin/agent", "proc.pvpid": "1", "proc.aexe[1]": "/sbin/agent", "proc.aexepath": "(/sbin/agent)", "proc.acmdline[1]": "agent init", "proc.apid[1]": "1", "proc.apid": "(1)",
 			"evt.arg.filename": "/usr/bin/cp", "evt.arg.exe": "/usr/bin/cp", "proc.cwd": "/home/u/",
 			"proc.env": "MEWS_ID=q7 A=b=c", "proc.env[A]": "b=c", "proc.exe_ino": "42",
+			"proc.exe_ino.ctime": "1700000000000000001", "proc.exe_ino.mtime": "1600000000000000002",
 			"proc.is_exe_upper_layer": "true", "proc.is_exe_writable": "true", "proc.is_exe_from_memfd": "false",
 			"user.uid": "0", "container.id": "0123456789ab", "thread.cgroups": "unified=" + container,
 			// What an exec or this process does not have is absent:
@@ -121,7 +123,7 @@ func TestFields(t *testing.T) {
 			"evt.type": "openat2", "evt.num": "2", "evt.res": "SUCCESS", "evt.arg.flags": "O_TRUNC|O_CREAT|O_WRONLY|O_CLOEXEC",
 			"evt.is_open_read": "false", "evt.is_open_write": "true",
 			"fd.name": "/etc/shadow", "fd.nameraw": "../shadow", "fd.directory": "/etc", "fd.filename": "shadow", "fd.num": "5", "fd.typechar": "f",
-			"proc.exepath": "/usr/bin/cp", "proc.is_exe_upper_layer": "true", "proc.env[MEWS_ID]": "q7", "container.id": "0123456789ab",
+			"proc.exepath": "/usr/bin/cp", "proc.exe_ino": "42", "proc.is_exe_upper_layer": "true", "proc.env[MEWS_ID]": "q7", "container.id": "0123456789ab",
 		},
 		"refused": {
 			"evt.num": "3", "evt.res": "EACCES", "fd.num": "-1", "fd.name": "/shadow", "fd.directory": "/", "evt.is_open_read": "true", "evt.is_open_write": "true",
@@ -166,9 +168,61 @@ func TestFields(t *testing.T) {
 		for _, m := range got {
 			seen = seen || m.Fields[field] != ""
 		}
+		// Its executable is older than this boot, and so than every pid namespace: TestChangeOfTheExecutable.
+		seen = seen || field == "proc.exe_ino.ctime_duration_pidns_start"
 		if !seen {
 			t.Errorf("no event has field %s", field)
 		}
+	}
+}
+
+// TestChangeOfTheExecutable: how long it was from a change of the file to the fork of whoever executed it, and from the beginning
+// of the pid namespace to that change. Dates of hours since boot are compared by the minute: each is made by reading two clocks.
+func TestChangeOfTheExecutable(t *testing.T) {
+	const proc, pidns = "proc.exe_ino.ctime_duration_proc_start", "proc.exe_ino.ctime_duration_pidns_start"
+	for _, tt := range []struct {
+		name               string
+		fork, change, boot time.Duration // since boot; 0 is unknown, but of change
+		proc, pidns        time.Duration // 0 is absent
+	}{
+		{"changed in the container", 9 * time.Hour, 4 * time.Hour, time.Hour, 5 * time.Hour, 3 * time.Hour},
+		{"changed before the container", 9 * time.Hour, 4 * time.Hour, 6 * time.Hour, 5 * time.Hour, 0},
+		{"changed after the fork", 9 * time.Hour, 12 * time.Hour, time.Hour, 0, 11 * time.Hour},
+		{"before this boot", 9 * time.Hour, -4 * time.Hour, time.Hour, 13 * time.Hour, 0},
+		{"nobody saw the fork", 0, 4 * time.Hour, time.Hour, 0, 3 * time.Hour},
+		{"nobody knows the namespace", 9 * time.Hour, 4 * time.Hour, 0, 5 * time.Hour, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			started := execOf("/usr/bin/cp", modern.Exe{Inode: modern.Inode{Ino: 42, CTime: wallClock(tt.change).UnixNano()}}, container)
+			started.Time, started.PIDNSStart = 20*time.Hour, tt.boot
+			events := []any{started}
+			if tt.fork != 0 {
+				events = []any{modern.Event{Kind: modern.Fork, Time: tt.fork, PID: 60, PPID: 1, Origin: 1}, started}
+			}
+			got, _, err := watchAll(t, newFakeDriver(events...), consumer.Watch{Name: "w", Condition: "evt.type = execve", Fields: []string{proc, pidns}})
+			if err != nil || len(got) != 1 {
+				t.Fatalf("%d matches: %v", len(got), err)
+			}
+			for field, want := range map[string]time.Duration{proc: tt.proc, pidns: tt.pidns} {
+				text, present := got[0].Fields[field]
+				n, _ := strconv.ParseInt(text, 10, 64)
+				if present != (want != 0) || (time.Duration(n)-want).Abs() > time.Minute {
+					t.Errorf("%s is %q, want about %d", field, text, want)
+				}
+			}
+		})
+	}
+}
+
+// Of a file that nobody could look at there is no time either, least of all one since 1970.
+func TestExecutableUnknown(t *testing.T) {
+	started := execOf("/usr/bin/cp", modern.Exe{}, container)
+	started.PIDNSStart = time.Hour
+	fields := []string{"proc.exe_ino", "proc.exe_ino.ctime", "proc.exe_ino.mtime", "proc.exe_ino.ctime_duration_proc_start", "proc.exe_ino.ctime_duration_pidns_start"}
+	fork := modern.Event{Kind: modern.Fork, Time: 9 * time.Hour, PID: 60, PPID: 1, Origin: 1}
+	got, _, err := watchAll(t, newFakeDriver(fork, started), consumer.Watch{Name: "w", Condition: "evt.type = execve", Fields: fields})
+	if err != nil || len(got) != 1 || len(got[0].Fields) != 0 {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 

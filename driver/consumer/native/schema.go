@@ -79,6 +79,13 @@ var fixed = rules.Table{
 	"proc.is_exe_upper_layer": {Kind: rules.Bool},
 	"proc.is_exe_from_memfd":  {Kind: rules.Bool},
 
+	// Of the executable's inode, in nanoseconds: since 1970; from its ctime to the fork of whoever executed it; and from the fork of the
+	// first process of its pid namespace to its ctime. A time between that is below zero is absent.
+	"proc.exe_ino.ctime":                      {Kind: rules.Number},
+	"proc.exe_ino.mtime":                      {Kind: rules.Number},
+	"proc.exe_ino.ctime_duration_proc_start":  {Kind: rules.Number},
+	"proc.exe_ino.ctime_duration_pidns_start": {Kind: rules.Number},
+
 	"user.uid":       {Kind: rules.Number}, // effective
 	"user.name":      {Kind: rules.String}, // as the guest's /etc/passwd has it; absent where it has none
 	"user.loginuid":  {Kind: rules.Number}, // -1 if nobody logged in

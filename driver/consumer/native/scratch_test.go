@@ -47,8 +47,8 @@ func dull() map[string]modern.Event {
 		"open":              openOf("/usr/lib/x86_64-linux-gnu/libc.so.6", unix.O_RDONLY|unix.O_CLOEXEC, 3),
 		"open, relative":    openOf("../lib/./x", unix.O_RDWR|unix.O_CREAT, 3),
 		"open, refused":     openOf("/etc/ld.so.preload", unix.O_RDONLY, -2),
-		"exec":              execOf("/usr/bin/ls", modern.Exe{Ino: 9}, container),
-		"exec, on the host": execOf("/usr/bin/ls", modern.Exe{Ino: 9}, "/init.scope"),
+		"exec":              execOf("/usr/bin/ls", modern.Exe{Inode: modern.Inode{Ino: 9}}, container),
+		"exec, on the host": execOf("/usr/bin/ls", modern.Exe{Inode: modern.Inode{Ino: 9}}, "/init.scope"),
 		"exit":              {Kind: modern.Exit, PID: 60, TID: 60, PPID: 1, VPID: 2, Comm: "ls"},
 	}
 	for _, tt := range callTests {

@@ -35,7 +35,7 @@ const (
 
 // checkFields are what is compared, in the order of the report.
 var checkFields = []string{"evt.type", "evt.rawres", "evt.arg.ret", "proc.pid", "proc.ppid", "proc.name", "proc.exe", "proc.exepath", "proc.args", "proc.env", "fd.name", "fd.num",
-	"user.uid", "user.loginuid", "group.gid", "thread.cap_effective", "thread.cap_permitted", "thread.cap_inheritable"}
+	"proc.exe_ino", "proc.exe_ino.ctime", "proc.exe_ino.mtime", "user.uid", "user.loginuid", "group.gid", "thread.cap_effective", "thread.cap_permitted", "thread.cap_inheritable"}
 
 // checkWatch sees the known deed of [Agent.CheckEvents], and nothing else, in the fields that a consumer of that kind and
 // version has.

@@ -78,7 +78,15 @@ func TestIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if is["user.uid"] != strconv.Itoa(os.Geteuid()) || is["group.gid"] != strconv.Itoa(os.Getegid()) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Stat(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if is["user.uid"] != strconv.Itoa(os.Geteuid()) || is["group.gid"] != strconv.Itoa(os.Getegid()) || is["proc.exe_ino.mtime"] != strconv.FormatInt(exe.ModTime().UnixNano(), 10) {
 		t.Errorf("%v", is)
 	}
 }

@@ -70,6 +70,13 @@ func identity() (map[string]string, error) {
 		}
 		out[field] = native.Capabilities(bits)
 	}
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/exe", &st); err != nil {
+		return nil, fmt.Errorf("stat /proc/self/exe: %w", err)
+	}
+	out["proc.exe_ino"] = strconv.FormatUint(st.Ino, 10)
+	out["proc.exe_ino.ctime"] = strconv.FormatInt(st.Ctim.Nano(), 10)
+	out["proc.exe_ino.mtime"] = strconv.FormatInt(st.Mtim.Nano(), 10)
 	if text, err := os.ReadFile("/proc/self/loginuid"); err == nil {
 		id, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
 		if err != nil {

@@ -7,6 +7,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -108,7 +109,9 @@ func watch(r rule, how string) *exec.Cmd {
 		lines.Buffer(nil, 1<<20)
 		for n := 0; lines.Scan(); n++ {
 			var fields map[string]any
-			if err := json.Unmarshal(lines.Bytes(), &fields); err != nil {
+			d := json.NewDecoder(bytes.NewReader(lines.Bytes()))
+			d.UseNumber() // times in nanoseconds do not fit a float64
+			if err := d.Decode(&fields); err != nil {
 				panic(err)
 			}
 			say(alert{r.Rule, time.Now().UTC(), fields})

@@ -99,7 +99,7 @@ var _ = Describe("A Docker daemon", Label("build", "net"), Ordered, func() {
 		f = newHost(ctx)
 		r = f.tree(ctx, "bookworm", small...)
 		var err error
-		cli, err = client.NewClientWithOpts(client.WithHost(f.docker.Info().Host), client.WithAPIVersionNegotiation())
+		cli, err = client.NewClientWithOpts(client.WithHost(f.runner().Info().Host), client.WithAPIVersionNegotiation())
 		Expect(err).NotTo(HaveOccurred())
 		DeferCleanup(cli.Close)
 	})

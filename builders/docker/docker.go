@@ -98,20 +98,11 @@ func (r *Runner) greet(ctx context.Context) error {
 			return unusable("the Docker daemon maps users to others (%s)", s)
 		}
 	}
-	// The daemon binds directories by their paths, as the host has them.
-	if own, host := rootOf("self"), rootOf("1"); own != nil && host != nil && !os.SameFile(own, host) {
-		return unusable("the Docker daemon sees other files than this process, whose root is not the host's")
+	// The daemon binds directories by their paths, as it has them.
+	if err := r.sameFiles(); err != nil {
+		return err
 	}
 	return r.reap(short)
-}
-
-// rootOf is the root directory of a process; nil where one may not look.
-func rootOf(pid string) os.FileInfo {
-	fi, err := os.Stat("/proc/" + pid + "/root/.")
-	if err != nil {
-		return nil
-	}
-	return fi
 }
 
 func unusable(format string, args ...any) error {

@@ -35,7 +35,7 @@ var _ = Describe("A command in a build root", Label("build", "net"), Ordered, fu
 	for _, name := range []string{"docker", "local"} {
 		runner := func() sandbox.Runner {
 			if name == "docker" {
-				return f.docker
+				return f.runner()
 			}
 			return sandbox.Local{}
 		}

@@ -94,6 +94,7 @@ var _ = Describe("A registry's image", Label("build", "net"), Ordered, func() {
 	)
 	BeforeAll(func(ctx SpecContext) {
 		f = newHost(ctx)
+		f.runner()
 		Expect(docker.WriteTar(ctx, f.tree(ctx, "bookworm", small...).Dir, &layer)).To(Succeed())
 		var err error
 		cli, err = client.NewClientWithOpts(client.WithHost(f.docker.Info().Host), client.WithAPIVersionNegotiation())

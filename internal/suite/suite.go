@@ -66,7 +66,11 @@ func Run(t *testing.T, description string) {
 	ginkgo.RunSpecs(t, description, suite, reporter)
 }
 
+// inBeforeAll is what Ginkgo says of the specs behind the one for which a container's BeforeAll skipped.
+const inBeforeAll = "Spec skipped because Skip() was called in BeforeAll"
+
 func report(r ginkgo.Report) {
+	why := "" // the last skip was
 	for _, s := range r.SpecReports {
 		if s.LeafNodeType != types.NodeTypeIt {
 			continue
@@ -79,9 +83,13 @@ func report(r ginkgo.Report) {
 			continue // left out by the label filter: another invocation's business
 		case s.State == types.SpecStateSkipped, s.State == types.SpecStatePending:
 			spec.State = "skipped"
-			if spec.Reason == "" {
+			switch spec.Reason {
+			case "":
 				spec.Reason = "pending"
+			case inBeforeAll:
+				spec.Reason = why
 			}
+			why = spec.Reason
 		default:
 			spec.State = "failed"
 		}

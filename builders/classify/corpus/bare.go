@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +29,7 @@ type bare struct {
 
 // enter is run by the host's shell in name spaces of its own; $1 is the new root.
 const enter = `set -e
+mount --make-rprivate / 2>/dev/null || ! grep -q ' shared:' /proc/self/mountinfo # in a chroot, / may be no mount point
 [ -z "$CGROUP" ] || echo $$ > "$CGROUP/cgroup.procs"
 mount -t overlay overlay -o "ro,lowerdir=$LOWER" "$1"
 mount --bind "$SCRATCH" "$1/build"
@@ -49,6 +52,11 @@ func (b bare) Run(ctx context.Context, s sandbox.Spec) (*sandbox.Result, error) 
 		env = append(env, "NOPROC=1")
 	}
 	if b.memory > 0 {
+		for _, layer := range append([]string{s.Root}, s.Overlay...) {
+			if err := readAhead(layer); err != nil {
+				return nil, err
+			}
+		}
 		cgroup := filepath.Join("/sys/fs/cgroup/memory", fmt.Sprintf("mews-corpus-%d", os.Getpid()))
 		if err := os.Mkdir(cgroup, 0o755); err != nil {
 			return nil, err
@@ -61,7 +69,7 @@ func (b bare) Run(ctx context.Context, s sandbox.Spec) (*sandbox.Result, error) 
 	}
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", enter, "sh", at}, s.Argv...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = env, s.Log, s.Log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET, Cloneflags: unix.CLONE_NEWPID}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID}
 	began := time.Now()
 	err = cmd.Run()
 	var exit *exec.ExitError
@@ -73,4 +81,28 @@ func (b bare) Run(ctx context.Context, s sandbox.Spec) (*sandbox.Result, error) 
 		r.Signal = ws.Signal()
 	}
 	return r, nil
+}
+
+// readAhead brings a layer's compilers and libraries into memory, and so on the account of this process's cgroup. Those that were
+// read in the small one first would be thrown out of it and read again without end, in place of the kill that is wanted (seen:
+// cc1 for ten minutes).
+func readAhead(layer string) error {
+	for _, dir := range []string{"usr/bin", "usr/lib/gcc", "usr/lib/x86_64-linux-gnu"} {
+		err := filepath.WalkDir(filepath.Join(layer, dir), func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() {
+				return err
+			}
+			f, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			_, err = io.Copy(io.Discard, f)
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -53,11 +54,28 @@ func Open(ctx context.Context, path string) (*Catalog, error) {
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "open the catalogue %s: %w", path, err)
 	}
 	c := &Catalog{db: db, path: path}
-	if err := c.migrate(ctx); err != nil {
-		db.Close()
-		return nil, err
+	// Two that switch a new file to WAL at once would wait for each other: SQLITE_BUSY then comes without the wait that was asked for.
+	deadline := time.Now().Add(busyMillis * time.Millisecond)
+	for {
+		err := c.migrate(ctx)
+		if err == nil {
+			return c, nil
+		}
+		if !busy(err) || time.Now().After(deadline) {
+			db.Close()
+			return nil, err
+		}
+		select {
+		case <-ctx.Done(): // which migrate says in its own words
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
-	return c, nil
+}
+
+// busy reports that another holds the file.
+func busy(err error) bool {
+	var s *sqlite.Error
+	return errors.As(err, &s) && s.Code()&0xff == sqlite3.SQLITE_BUSY
 }
 
 // Close closes the catalogue.

@@ -6,9 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -19,7 +16,6 @@ import (
 	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/machine"
 	"github.com/mews-farm/mews/harness/machine/qemu"
-	"github.com/mews-farm/mews/harness/parts"
 	"github.com/mews-farm/mews/results/cause"
 	"github.com/mews-farm/mews/scenarios"
 )
@@ -29,25 +25,15 @@ var _ = Describe("a kernel that preempts programs", Label("boot", "build", "net"
 	// boot is a guest of 7.x, and the driver built for it.
 	boot := func(ctx context.Context, driver string) (*agent.Client, *harness.Built) {
 		GinkgoHelper()
-		m, cat, err := parts.Load("../matrix.yaml")
+		h := openHall(ctx)
+		cell := h.cell(ctx, "", "debian-7", driver)
+		files, err := h.shop.Kernel(ctx, cell.Resolved)
 		Expect(err).NotTo(HaveOccurred())
-		bin := filepath.Join(GinkgoT().TempDir(), "mews-agent")
-		build := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", bin, "../cmd/mews-agent")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		out, err := build.CombinedOutput()
-		Expect(err).NotTo(HaveOccurred(), "%s", out)
-		shop, err := parts.Open(parts.Options{Matrix: m, Agent: bin, Warn: func(text string) { GinkgoWriter.Println("warning:", text) }})
-		Expect(err).NotTo(HaveOccurred())
-		p, err := harness.MakePlan(ctx, m, harness.Selection{Kernels: []string{"debian-7"}, Drivers: []string{driver}}, cat, shop)
-		Expect(err).NotTo(HaveOccurred())
-		shop.Image = p.Image
-		files, err := shop.Kernel(ctx, p.Cells[0].Resolved)
-		Expect(err).NotTo(HaveOccurred())
-		built, err := shop.Build(ctx, p.Cells[0], files, GinkgoT().TempDir())
+		built, err := h.shop.Build(ctx, cell, files, GinkgoT().TempDir())
 		Expect(err).NotTo(HaveOccurred(), "%+v", err)
-		initrd, err := shop.Initramfs(ctx, files)
+		initrd, err := h.shop.Initramfs(ctx, files)
 		Expect(err).NotTo(HaveOccurred())
-		disks, err := shop.Disks(ctx, p.Cells[0])
+		disks, err := h.shop.Disks(ctx, cell)
 		Expect(err).NotTo(HaveOccurred())
 		guest, err := qemu.Starter{}.Start(context.Background(), machine.Spec{
 			Name: "preempts", Kernel: files.Image, Initrd: initrd, MemoryMiB: 640, Disks: disks, Dir: GinkgoT().TempDir()})

@@ -51,6 +51,10 @@ enum {
 #define AF_INET 2
 #define AF_INET6 10
 #define BPF_F_NO_PREALLOC 1
+#define BPF_RB_NO_WAKEUP 1
+#define BPF_RB_FORCE_WAKEUP 2
+#define BPF_RB_AVAIL_DATA 0
+#define BPF_RB_RING_SIZE 1
 #define SB_RDONLY 1
 #define S_IMMUTABLE 8
 #define I_CTIME_QUERIED (1U << 31) /* in i_ctime_nsec since 6.13 (4e40eff0b573): somebody has asked for it */

@@ -14,7 +14,7 @@
 
 static __always_inline void send_head(struct event *ev)
 {
-	count(ev->kind, bpf_ringbuf_output(&events, ev, sizeof(*ev), 0) != 0);
+	count(ev->kind, bpf_ringbuf_output(&events, ev, sizeof(*ev), wakeup()) != 0);
 }
 
 /* The child of parent with this pid. The kernel puts a new one at the end of the list. */

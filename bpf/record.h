@@ -39,6 +39,20 @@ struct {
 	__uint(max_entries, 8 * 1024 * 1024);
 } events SEC(".maps");
 
+/*
+ * To wake the reader costs an interrupt to oneself and two changes of process, for each event more than all else that is done
+ * for it. So the reader looks from time to time, and is woken when a share of the buffer is full. Either cannot be told from
+ * the other by what is read, and who must know now asks it to look (driver/modern, Flush).
+ */
+#define WAKE_SHARE 8
+
+static __always_inline __u64 wakeup(void)
+{
+	__u64 waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+
+	return waiting >= bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / WAKE_SHARE ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
 struct counters {
 	__u64 sent;
 	__u64 full;	/* lost: the ring buffer was full */
@@ -156,7 +170,7 @@ static __always_inline void record_send(struct record *r)
 		return count_unbuilt(r->ev.kind);
 	/* used lies between the head and the data and goes with them: one copy instead of two. */
 	size += __builtin_offsetof(struct record, data);
-	count(r->ev.kind, bpf_ringbuf_output(&events, r, size, 0) != 0);
+	count(r->ev.kind, bpf_ringbuf_output(&events, r, size, wakeup()) != 0);
 }
 
 /*

@@ -45,3 +45,9 @@ type Consumer interface {
 	// Stop ends the watch after the events that already happened were evaluated, and reports the totals.
 	Stop(ctx context.Context) (Stats, error)
 }
+
+// Flusher is a consumer that looks for events from time to time, and at once when it is asked to.
+type Flusher interface {
+	// Flush returns at once. What had happened when it was called is evaluated soon after.
+	Flush() error
+}

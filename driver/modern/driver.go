@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -46,7 +47,11 @@ func (o Options) writes() []string {
 	return o.Writes
 }
 
-// Driver is the probe in the kernel. Attach, Detach and Stats may be called beside Read; Read is for one reader.
+// lookEvery is how long an event may wait in the ring buffer while it is nearly empty: the probe wakes nobody then, which would
+// cost more than the event.
+const lookEvery = 25 * time.Millisecond
+
+// Driver is the probe in the kernel. Attach, Detach, Flush and Stats may be called beside Read; Read is for one reader.
 type Driver struct {
 	edition Edition
 	maps    map[string]*ebpf.Map
@@ -54,6 +59,9 @@ type Driver struct {
 	links   []link.Link
 	ring    *ringbuf.Reader
 	record  ringbuf.Record
+
+	detached atomic.Bool
+	last     bool // Read has begun its last look
 }
 
 // tracepoints lists what is attached where, in the order of attachment: processes are followed before the
@@ -122,6 +130,7 @@ func (d *Driver) createMaps(spec *ebpf.CollectionSpec, opts Options) error {
 	if err != nil {
 		return cause.Errorf(cause.Internal, cause.FaultHarness, "map the ring buffer: %w", err)
 	}
+	ring.SetDeadline(time.Now()) // it is Read that goes on from there
 	d.ring = ring
 	return nil
 }
@@ -214,6 +223,7 @@ func (d *Driver) Attach() error {
 	if err := mountTracefs(); err != nil {
 		return err
 	}
+	d.detached.Store(false)
 	for _, tp := range tracepoints {
 		prog := d.progs[tp.program]
 		if prog == nil {
@@ -249,22 +259,42 @@ func (d *Driver) Detach() error {
 		errs = append(errs, l.Close())
 	}
 	d.links = nil
-	return errors.Join(append(errs, d.ring.Flush())...)
+	d.detached.Store(true)
+	return errors.Join(append(errs, d.Flush())...)
 }
+
+// Flush has a Read that waits look at once for what happened until now.
+func (d *Driver) Flush() error { return d.ring.Flush() }
 
 // Read waits for the next event. It returns io.EOF when there is none any more after Detach, and os.ErrClosed
 // after Close. An error that wraps ErrRecord says that one record was lost.
 func (d *Driver) Read() (Event, error) {
-	err := d.ring.ReadInto(&d.record)
-	switch {
-	case errors.Is(err, ringbuf.ErrFlushed):
-		return Event{}, io.EOF
-	case errors.Is(err, ringbuf.ErrClosed):
-		return Event{}, os.ErrClosed
-	case err != nil:
-		return Event{}, cause.Errorf(cause.Internal, cause.FaultHarness, "read the ring buffer: %w", err)
+	for {
+		err := d.ring.ReadInto(&d.record)
+		switch {
+		case err == nil:
+			return Decode(d.record.RawSample)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			d.ring.SetDeadline(time.Now().Add(lookEvery))
+		case errors.Is(err, ringbuf.ErrFlushed):
+			if !d.detached.Load() {
+				continue
+			}
+			if d.last {
+				d.last = false // it may be attached again
+				return Event{}, io.EOF
+			}
+			// This look may have begun before the end of the events. The next one has not.
+			d.last = true
+			if err := d.Flush(); err != nil {
+				return Event{}, cause.Errorf(cause.Internal, cause.FaultHarness, "look at the ring buffer once more: %w", err)
+			}
+		case errors.Is(err, ringbuf.ErrClosed):
+			return Event{}, os.ErrClosed
+		default:
+			return Event{}, cause.Errorf(cause.Internal, cause.FaultHarness, "read the ring buffer: %w", err)
+		}
 	}
-	return Decode(d.record.RawSample)
 }
 
 // Stats says how many events the probe sent, and how many were lost, by what they were and why.

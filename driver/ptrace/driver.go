@@ -164,6 +164,9 @@ func (d *Driver) Detach() error {
 	return err
 }
 
+// Flush does nothing: the tracer keeps no event back.
+func (d *Driver) Flush() error { return nil }
+
 // Read waits for the next event. It returns io.EOF when there is none any more after Detach, and os.ErrClosed after
 // Close.
 func (d *Driver) Read() (modern.Event, error) {

@@ -156,13 +156,13 @@ func manyScenarios(ctx context.Context, rounds int) ([]figure, error) {
 			names = append(names, s.Name)
 		}
 	}
-	run := func(flags ...string) (float64, error) {
+	run := func(more ...string) (float64, error) {
 		dir, err := os.MkdirTemp("", "mews-bench-")
 		if err != nil {
 			return 0, err
 		}
 		defer os.RemoveAll(dir)
-		args := append([]string{"run", "--offline", "--jobs", "1", "--kernel", kernel, "--driver", driver, "--out", filepath.Join(dir, "run")}, flags...)
+		args := append([]string{"run", "--jobs", "1", "--kernel", kernel, "--driver", driver, "--out", filepath.Join(dir, "run")}, more...)
 		cmd := exec.CommandContext(ctx, "bin/mews", args...)
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 		began := time.Now()
@@ -171,17 +171,21 @@ func manyScenarios(ctx context.Context, rounds int) ([]figure, error) {
 		}
 		return time.Since(began).Seconds(), nil
 	}
+	alone, all := []string{"--no-fork", "--scenario", names[0]}, []string{"--offline"}
+	for _, n := range names {
+		all = append(all, "--scenario", n)
+	}
+	if _, err := run(alone...); err != nil { // what it takes is in the archive afterwards
+		return nil, err
+	}
+	alone = append(alone, "--offline")
 	var many, one []float64
 	for range rounds {
-		o, err := run("--no-fork", "--scenario", names[0])
+		o, err := run(alone...)
 		if err != nil {
 			return nil, err
 		}
-		var flags []string
-		for _, n := range names {
-			flags = append(flags, "--scenario", n)
-		}
-		m, err := run(flags...)
+		m, err := run(all...)
 		if err != nil {
 			return nil, err
 		}

@@ -25,6 +25,7 @@ import (
 type Driver interface {
 	Attach() error
 	Detach() error
+	Flush() error
 	Read() (modern.Event, error)
 	Stats() (modern.Stats, error)
 	Close() error
@@ -55,7 +56,10 @@ type Consumer struct {
 	err       error
 }
 
-var _ consumer.Consumer = (*Consumer)(nil)
+var (
+	_ consumer.Consumer = (*Consumer)(nil)
+	_ consumer.Flusher  = (*Consumer)(nil)
+)
 
 // New makes a consumer of the events of d.
 func New(d Driver) *Consumer {
@@ -141,6 +145,9 @@ func (c *Consumer) Start(_ context.Context, watches []consumer.Watch) error {
 
 // Matches implements [consumer.Consumer].
 func (c *Consumer) Matches() <-chan consumer.Match { return c.matches }
+
+// Flush implements [consumer.Flusher].
+func (c *Consumer) Flush() error { return c.driver.Flush() }
 
 // run evaluates events until there are no more.
 func (c *Consumer) run() {

@@ -43,6 +43,7 @@ func newFakeDriver(events ...any) *fakeDriver {
 }
 
 func (d *fakeDriver) Attach() error                { return d.attach }
+func (d *fakeDriver) Flush() error                 { return nil }
 func (d *fakeDriver) Detach() error                { close(d.detached); return nil }
 func (d *fakeDriver) Close() error                 { close(d.closed); return nil }
 func (d *fakeDriver) Stats() (modern.Stats, error) { return d.stats, nil }

@@ -62,6 +62,8 @@ func (a *Agent) actInContainer(ctx context.Context, id string, request []byte) (
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "prepare a container: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, "runc", "run", "--bundle", c.bundle, c.id)
+	// It ends before its garbage is worth collecting: 0.55 s of an emulated guest instead of 0.75 to 1.4 s.
+	cmd.Env = []string{"GOGC=off"}
 	over := ""
 	cmd.Cancel = func() error {
 		over = exceeded(c.cgroup()) // runc removes it

@@ -147,7 +147,7 @@ func (s *session) wait(ctx context.Context) error {
 		delete(s.waiting, token)
 		s.mu.Unlock()
 	}()
-	if err := s.make(token); err != nil {
+	if err := s.raise(token); err != nil {
 		return ours("make a fence", err)
 	}
 	again := time.NewTicker(fenceEvery)
@@ -171,13 +171,22 @@ func (s *session) wait(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-again.C:
-			if err := s.make(token); err != nil {
+			if err := s.raise(token); err != nil {
 				return ours("make a fence again", err)
 			}
 		case <-ctx.Done():
 			return cause.Failf(cause.NoEvents, cause.FaultDriver, "watches %q did not report an event that they must: %w", lacking, ctx.Err())
 		}
 	}
+}
+
+// raise makes a fence, and has the consumer look for it.
+func (s *session) raise(token string) error {
+	err := s.make(token)
+	if f, ok := s.consumer.(consumer.Flusher); ok {
+		err = errors.Join(err, f.Flush())
+	}
+	return err
 }
 
 // stop ends the consumer.

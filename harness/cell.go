@@ -116,10 +116,11 @@ type cellRun struct {
 
 // sortie is what guests of one flight leave for those that come after them.
 type sortie struct {
-	loaded  string        // what a stack trace calls the driver, once it is loaded
-	said    []splat.Splat // on consoles of guests that are gone
-	splat   error         // the kernel of a clone complained
-	excused []string      // complaints of clones that the matrix allows
+	loaded  string          // what a stack trace calls the driver, once it is loaded
+	said    []splat.Splat   // on consoles of guests that are gone
+	splat   error           // the kernel of a clone complained
+	excused []string        // complaints of clones that the matrix allows
+	actors  map[role]string // ids of the deeds that actors wait for in the guest that clones go on from
 }
 
 // run takes the cell as far as it goes. The verdict is in the record; the error is only of a record that could

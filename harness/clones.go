@@ -63,6 +63,9 @@ func (c *cellRun) eachInAClone(ctx context.Context, g *guest, sum *tally) (strin
 				return "", g, err
 			}
 		}
+		if err := c.startActors(ctx, g, batch); err != nil {
+			return "", g, err
+		}
 		ready, logged, err := c.pause(ctx, g)
 		if err != nil {
 			return "", g, err
@@ -85,6 +88,9 @@ func (c *cellRun) eachInAClone(ctx context.Context, g *guest, sum *tally) (strin
 			return "", g, err
 		}
 		sum.share(len(batch)*c.times(), before)
+		if err := c.endActors(ctx, g); err != nil {
+			return "", g, err
+		}
 	}
 	note, err := c.summary(*sum, unable)
 	each := "; each in a clone"
@@ -228,7 +234,7 @@ func (c *cellRun) inClone(ctx context.Context, ready *machine.Snapshot, logged u
 			return err
 		}
 		if err := call(startLimit, func(ctx context.Context) (err error) {
-			o.total, err = g.c.StopConsumer(ctx)
+			o.total, err = g.c.Totals(ctx)
 			return err
 		}); err != nil {
 			return err

@@ -197,7 +197,7 @@ func (c *cellRun) judged(s scenarios.Scenario, times []results.Scenario, sum *ta
 
 // observe does one scenario's twin and its attack. The error is of a guest that was lost, not of a rule that kept silent.
 func (c *cellRun) observe(call call, g *guest, s scenarios.Scenario) (scenarios.Observation, error) {
-	o := scenarios.Observation{AttackID: scenarios.NewID(), TwinID: scenarios.NewID()}
+	o := scenarios.Observation{AttackID: c.deedID(s, attackSide), TwinID: c.deedID(s, twinSide)}
 	for _, side := range []struct {
 		name   string
 		id     string
@@ -207,10 +207,10 @@ func (c *cellRun) observe(call call, g *guest, s scenarios.Scenario) (scenarios.
 		alerts *[]scenarios.Alert
 		skips  *[]cause.Evidence
 	}{
-		{"twin", o.TwinID, s.TwinDeed, &o.TwinDone, &o.TwinFence, &o.TwinAlerts, &o.TwinSkipped},
-		{"attack", o.AttackID, s.AttackDeed, &o.AttackDone, &o.AttackFence, &o.AttackAlerts, &o.AttackSkipped},
+		{twinSide, o.TwinID, s.TwinDeed, &o.TwinDone, &o.TwinFence, &o.TwinAlerts, &o.TwinSkipped},
+		{attackSide, o.AttackID, s.AttackDeed, &o.AttackDone, &o.AttackFence, &o.AttackAlerts, &o.AttackSkipped},
 	} {
-		if s.Foreign != nil && side.name == "twin" {
+		if s.Foreign != nil && side.name == twinSide {
 			continue // it has none
 		}
 		deed, err := side.deed(side.id, nil)

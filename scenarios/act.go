@@ -69,10 +69,13 @@ func (r Result) Err() error {
 	return nil
 }
 
-// Act is the entry of `mews-agent act`: it reads a [Deed] as JSON from r, does its steps in this process and
-// writes a [Result] as JSON to w. The error is for a deed that could not be read or a result that could not be
+// Act is the entry of `mews-agent act`: it writes a newline to w when it waits for its deed, reads a [Deed] as JSON from r, does
+// its steps in this process and writes a [Result] as JSON to w. The error is for a deed that could not be read or a result that could not be
 // written; a step that failed is in the Result.
 func Act(ctx context.Context, r io.Reader, w io.Writer) error {
+	if _, err := io.WriteString(w, "\n"); err != nil { // white space, before JSON
+		return err
+	}
 	d, err := ReadDeed(r)
 	if err != nil {
 		return fmt.Errorf("the deed cannot be read: %w", err)

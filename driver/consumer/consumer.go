@@ -51,3 +51,9 @@ type Flusher interface {
 	// Flush returns at once. What had happened when it was called is evaluated soon after.
 	Flush() error
 }
+
+// Teller is a consumer that can tell its totals before it stops.
+type Teller interface {
+	// Totals are those of what was evaluated until now, with what was lost until now.
+	Totals() (Stats, error)
+}

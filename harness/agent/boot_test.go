@@ -259,8 +259,40 @@ var _ = Describe("an agent in a guest", Label("boot", "net"), Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(string(left.Result)).To(ContainSubstring("no such file or directory"))
 
-		_, err = c.StopConsumer(ctx)
+		// Actors that wait for their deeds do what others would have done. One that cannot be started does not wait.
+		const onHost, inContainer, broken = "00000000000a", "00000000000b", "00000000000c"
+		start := func() {
+			GinkgoHelper()
+			waiting, err := c.StartActors(ctx, []agent.Actor{
+				{ID: onHost, Context: agent.OnHost, Setup: json.RawMessage("{}")},
+				{ID: inContainer, Context: agent.InContainer, Setup: json.RawMessage("{}")},
+				{ID: broken, Context: agent.InContainer, Setup: json.RawMessage(`{"overlay":["nonsense=on"]}`)},
+			})
+			Expect(err).NotTo(HaveOccurred())
+			Expect(waiting).To(ConsistOf(onHost, inContainer))
+		}
+		start()
+		read = do(agent.OnHost, onHost, `[{"open":{"syscall":"openat2","path":"/etc/shadow","flags":["O_RDONLY"]}}]`)
+		Expect(read.Matches).To(ConsistOf(HaveField("Watch", "read")))
+		drop = do(agent.InContainer, inContainer, `[{"copy":{"src":"/usr/bin/true","dst":"/usr/local/bin/dropped","mode":"0755"}},{"exec":{"path":"/usr/local/bin/dropped"}}]`)
+		Expect(drop.Matches).To(ConsistOf(HaveField("Fields", HaveKeyWithValue("proc.env", ContainSubstring("MEWS_ID="+inContainer)))))
+		// Those that wait make room for a container of version 1, and leave nothing.
+		start()
+		made = `{"cgroup":"v1"}`
+		drop = do(agent.InContainer, id, `[{"copy":{"src":"/usr/bin/true","dst":"/usr/local/bin/dropped","mode":"0755"}},{"exec":{"path":"/usr/local/bin/dropped"}}]`)
+		Expect(drop.Matches).To(HaveLen(1))
+		for _, left := range []string{"/sys/fs/cgroup/mews-deed-" + onHost, "/proc/1/root/run/mews/bundle-" + inContainer, "/proc/1/root/run/mews/bundle-" + broken} {
+			r, err := c.RunDeed(ctx, agent.Deed{ID: id, Context: agent.OnHost, Request: json.RawMessage(`{"id":"` + id + `","context":"host","steps":[{"open":{"syscall":"openat","path":"` + left + `","flags":["O_RDONLY"]}}]}`)})
+			Expect(err).NotTo(HaveOccurred())
+			Expect(string(r.Result)).To(ContainSubstring("no such file or directory"), left)
+		}
+
+		told, err := c.Totals(ctx)
 		Expect(err).NotTo(HaveOccurred())
+		stats, err := c.StopConsumer(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(told.Events).To(And(BeNumerically(">", 100), BeNumerically("<=", stats.Events)))
+		Expect(told.DropsBy).To(BeEmpty())
 		Expect(c.UnloadProbe(ctx)).To(Succeed())
 	}, NodeTimeout(5*time.Minute))
 

@@ -266,7 +266,16 @@ func (c *Client) StartConsumer(ctx context.Context, spec ConsumerSpec) (Consumer
 
 // StopConsumer ends the watch and returns its totals.
 func (c *Client) StopConsumer(ctx context.Context) (consumer.Stats, error) {
-	r, err := call(ctx, c, "stop the consumer", c.agent.StopConsumer, &wire.Empty{})
+	return c.stats(ctx, "stop the consumer", c.agent.StopConsumer)
+}
+
+// Totals returns the totals of the watch, which may have ended after that: it is the last word to a guest that is left behind.
+func (c *Client) Totals(ctx context.Context) (consumer.Stats, error) {
+	return c.stats(ctx, "ask the consumer for its totals", c.agent.Totals)
+}
+
+func (c *Client) stats(ctx context.Context, what string, ask func(context.Context, *wire.Empty) (*wire.StopConsumerReply, error)) (consumer.Stats, error) {
+	r, err := call(ctx, c, what, ask, &wire.Empty{})
 	if err != nil {
 		return consumer.Stats{}, err
 	}
@@ -304,6 +313,17 @@ func (c *Client) CheckEvents(ctx context.Context) (EventsReport, error) {
 	report := eventsOf(r)
 	report.Kernel = c.hello.Release
 	return report, nil
+}
+
+// StartActors ends the actors that wait for their deeds and starts others, and returns the ids of those that wait then. One
+// that is not among them is started when its deed is asked for.
+func (c *Client) StartActors(ctx context.Context, actors []Actor) ([]string, error) {
+	req := &wire.StartActorsRequest{}
+	for _, a := range actors {
+		req.Actors = append(req.Actors, &wire.Actor{Id: a.ID, Context: a.Context, Setup: a.Setup})
+	}
+	r, err := call(ctx, c, "start actors", c.agent.StartActors, req)
+	return r.GetWaiting(), err
 }
 
 // RunDeed does a deed under the watch of the running consumer, then fences. The error is of the connection

@@ -134,6 +134,13 @@ const (
 	InContainer = "container"
 )
 
+// Actor is the process of a deed that will be asked for.
+type Actor struct {
+	ID      string          // as a Deed's
+	Context string          // OnHost or InContainer
+	Setup   json.RawMessage // a scenarios.Setup: of its container
+}
+
 // Deed is something that an agent shall do while the consumer watches.
 type Deed struct {
 	ID      string          // MEWS_ID in the environment of the process that does it: [A-Za-z0-9-], at most 64 bytes

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -50,15 +51,15 @@ type Consumer struct {
 	done      chan struct{} // closed when the last event was evaluated
 	abandon   chan struct{} // closed when nobody reads the matches any more
 
-	// Written by run, read after done.
-	events    uint64
-	malformed uint64
-	err       error
+	events    atomic.Uint64
+	malformed atomic.Uint64
+	err       error // of run, until done
 }
 
 var (
 	_ consumer.Consumer = (*Consumer)(nil)
 	_ consumer.Flusher  = (*Consumer)(nil)
+	_ consumer.Teller   = (*Consumer)(nil)
 )
 
 // New makes a consumer of the events of d.
@@ -161,7 +162,7 @@ func (c *Consumer) run() {
 		case errors.Is(err, io.EOF):
 			return
 		case errors.Is(err, modern.ErrRecord):
-			c.malformed++
+			c.malformed.Add(1)
 			if c.err == nil {
 				c.err = err
 			}
@@ -184,8 +185,7 @@ func (c *Consumer) look(ev *modern.Event) {
 	if ev.Kind == modern.Fork {
 		return // of the call that made it there is an event of its own
 	}
-	c.events++
-	e.num = c.events
+	e.num = c.events.Add(1)
 	e.scratch.reset()
 	c.hits = c.matcher.Match(e, c.hits)
 }
@@ -228,18 +228,32 @@ func (c *Consumer) Stop(ctx context.Context) (consumer.Stats, error) {
 	// Closing ends a Read that still waits.
 	err = errors.Join(late, err, c.driver.Close())
 	<-c.done
+	return c.totals(driver), errors.Join(err, c.err)
+}
 
-	stats := consumer.Stats{Events: c.events, DropsBy: driver.DropsBy}
+// Totals implements [consumer.Teller].
+func (c *Consumer) Totals() (consumer.Stats, error) {
+	driver, err := c.driver.Stats()
+	select {
+	case <-c.done: // of itself: nobody has stopped it
+		err = errors.Join(err, c.err)
+	default:
+	}
+	return c.totals(driver), err
+}
+
+func (c *Consumer) totals(driver modern.Stats) consumer.Stats {
+	stats := consumer.Stats{Events: c.events.Load(), DropsBy: driver.DropsBy}
 	if stats.DropsBy == nil {
 		stats.DropsBy = map[string]uint64{}
 	}
-	if c.malformed > 0 {
-		stats.DropsBy[malformed] = c.malformed
+	if n := c.malformed.Load(); n > 0 {
+		stats.DropsBy[malformed] = n
 	}
 	for _, n := range stats.DropsBy {
 		stats.Drops += n
 	}
-	return stats, errors.Join(err, c.err)
+	return stats
 }
 
 // wallClock turns a time since boot into a date. It reads both clocks anew, because the guest's date may be set

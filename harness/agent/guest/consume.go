@@ -127,7 +127,42 @@ func (a *Agent) StopConsumer(ctx context.Context, _ *wire.Empty) (*wire.StopCons
 	if err != nil {
 		return nil, err
 	}
-	return &wire.StopConsumerReply{Events: stats.Events, Drops: stats.Drops, DropsBy: stats.DropsBy}, nil
+	return wireStats(stats), nil
+}
+
+func wireStats(s consumer.Stats) *wire.StopConsumerReply {
+	return &wire.StopConsumerReply{Events: s.Events, Drops: s.Drops, DropsBy: s.DropsBy}
+}
+
+// Totals are those of the watch after what happened until now was reported. A consumer that tells them only at its end is
+// stopped; another goes on, and a guest that is left behind is spared the end of it.
+func (a *Agent) Totals(ctx context.Context, r *wire.Empty) (*wire.StopConsumerReply, error) {
+	if stats, err := a.totals(ctx); stats != nil || err != nil {
+		return stats, err
+	}
+	return a.StopConsumer(ctx, r)
+}
+
+// totals are nil of a consumer that does not tell them.
+func (a *Agent) totals(ctx context.Context) (*wire.StopConsumerReply, error) {
+	a.busy.Lock()
+	defer a.busy.Unlock()
+	s, err := a.running()
+	if err != nil {
+		return nil, err
+	}
+	t, able := s.consumer.(consumer.Teller)
+	if !able {
+		return nil, nil
+	}
+	if err := s.wait(ctx); err != nil {
+		return nil, err
+	}
+	stats, err := t.Totals()
+	if err != nil {
+		return nil, err
+	}
+	return wireStats(stats), nil
 }
 
 // Fence waits until every watch reported an event that happens now.

@@ -3,7 +3,6 @@
 package guest
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -38,45 +37,45 @@ type container struct {
 // bind is the host's directory of its i-th bind mount.
 func (c *container) bind(i int) string { return filepath.Join(c.bundle, "bind"+strconv.Itoa(i)) }
 
-// actInContainer does a deed as the init of a container of its own, and leaves nothing of it.
-func (a *Agent) actInContainer(ctx context.Context, id string, request []byte) (result []byte, err error) {
-	if _, statErr := os.Stat(imageDir); statErr != nil {
-		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "the deed wants a container, but there is no image: %w", statErr).
+// actorInContainer starts an actor as the init of a container of its own.
+func (a *Agent) actorInContainer(ctx context.Context, id string, setup scenarios.Setup) (*actor, error) {
+	if _, err := os.Stat(imageDir); err != nil {
+		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "the deed wants a container, but there is no image: %w", err).
 			Advise("the machine needs a disk with the serial number %s", "container")
 	}
-	deed, err := scenarios.ReadDeed(bytes.NewReader(request))
-	if err != nil {
-		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "the deed cannot be read: %w", err)
-	}
 	sum := sha256.Sum256([]byte(id))
-	c := &container{id: hex.EncodeToString(sum[:]), bundle: filepath.Join(a.State, "bundle-"+id), setup: deed.Container}
+	c := &container{id: hex.EncodeToString(sum[:]), bundle: filepath.Join(a.State, "bundle-"+id), setup: setup}
 	if c.setup.Cgroup == scenarios.CgroupV1 {
-		c.legacy, err = mountLegacyCgroups(ctx)
-		defer func() { err = errors.Join(err, c.legacy.unmount(context.WithoutCancel(ctx))) }() // though the deed's time be over
+		err := a.endActors(ctx) // they hold controllers of version 2
 		if err != nil {
 			return nil, err
 		}
+		if c.legacy, err = mountLegacyCgroups(ctx); err != nil {
+			return nil, errors.Join(err, c.legacy.unmount(context.WithoutCancel(ctx)))
+		}
 	}
-	defer func() { err = errors.Join(err, c.remove()) }()
+	p := &actor{id: id, strikes: c.strike, exceeds: func() string { return exceeded(c.cgroup()) }}
+	life, kill := context.WithCancel(context.WithoutCancel(ctx))
+	p.kill = kill
 	if err := c.prepare(id); err != nil {
-		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "prepare a container: %w", err)
+		return nil, errors.Join(cause.Errorf(cause.Internal, cause.FaultHarness, "prepare a container: %w", err), p.strike(ctx))
 	}
-	cmd := exec.CommandContext(ctx, "runc", "run", "--bundle", c.bundle, c.id)
+	cmd := exec.CommandContext(life, "runc", "run", "--bundle", c.bundle, c.id)
 	// It ends before its garbage is worth collecting: 0.55 s of an emulated guest instead of 0.75 to 1.4 s.
 	cmd.Env = []string{"GOGC=off"}
-	over := ""
-	cmd.Cancel = func() error {
-		over = exceeded(c.cgroup()) // runc removes it
-		return cmd.Process.Kill()
+	if err := a.startActor(ctx, p, cmd); err != nil {
+		return nil, errors.Join(err, p.strike(ctx))
 	}
-	result, err = a.act(ctx, cmd, id, request, group{})
-	switch {
-	case over != "":
-		return nil, errors.Join(cause.Errorf(cause.ScenarioLimit, cause.FaultScenario, "deed %s came to %s, and did not end", id, over), err)
-	case ctx.Err() != nil:
-		return nil, errors.Join(overrun(ctx, id), err)
+	return p, nil
+}
+
+// strike leaves nothing of the container, though the deed's time be over.
+func (c *container) strike(ctx context.Context) error {
+	err := c.remove()
+	if c.legacy != nil {
+		err = errors.Join(err, c.legacy.unmount(context.WithoutCancel(ctx)))
 	}
-	return result, err
+	return err
 }
 
 // prepare makes the bundle: the mounted root and config.json.

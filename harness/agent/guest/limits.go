@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/mews-farm/mews/results/cause"
 )
 
 // The bounds of one deed, many times what the largest of the shipped ones needs. What it may write is bounded by the sizes of
@@ -27,8 +25,8 @@ const (
 	lastOutput   = time.Second
 )
 
-// deedGroup is the cgroup of what a deed does on the host. There is one deed at a time.
-const deedGroup = "/mews-deed"
+// deedGroup begins the name of the cgroup of what a deed does on the host.
+const deedGroup = "/mews-deed-"
 
 // shorter ends a share of ctx's time before ctx.
 func shorter(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -50,11 +48,11 @@ func unified() bool {
 }
 
 // newGroup makes the cgroup of a deed, or finds that none can be made here.
-func newGroup() (group, error) {
+func newGroup(deed string) (group, error) {
 	if !unified() {
 		return group{}, nil
 	}
-	g := group{cgroupRoot + deedGroup}
+	g := group{cgroupRoot + deedGroup + deed}
 	if err := os.Mkdir(g.dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return group{}, ours("make the cgroup of a deed", err)
 	}
@@ -126,17 +124,4 @@ func (g group) end(ctx context.Context) error {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-}
-
-// overrun is the finding of a deed that was ended by its bounds, or nil.
-func overrun(ctx context.Context, id string, dirs ...string) error {
-	for _, dir := range dirs {
-		if what := exceeded(dir); what != "" {
-			return cause.Errorf(cause.ScenarioLimit, cause.FaultScenario, "deed %s came to %s", id, what)
-		}
-	}
-	if ctx.Err() != nil {
-		return cause.Errorf(cause.ScenarioTimeout, cause.FaultScenario, "deed %s did not end in its time", id)
-	}
-	return nil
 }

@@ -42,7 +42,8 @@ type Agent struct {
 	tracer   *ptrace.Driver
 	session  *session
 	shell    shell
-	forks    chan func() // what must start a process from the main thread
+	waiting  map[string]*actor // for their deeds, by these ids
+	forks    chan func()       // what must start a process from the main thread
 }
 
 var _ wire.AgentService = (*Agent)(nil)

@@ -2086,6 +2086,156 @@ func (x *EventField) GetPresent() bool {
 	return false
 }
 
+// Starts the processes of deeds that will be asked for, after it has ended those that wait already.
+type StartActorsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Actors        []*Actor               `protobuf:"bytes,1,rep,name=actors,proto3" json:"actors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartActorsRequest) Reset() {
+	*x = StartActorsRequest{}
+	mi := &file_agent_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartActorsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartActorsRequest) ProtoMessage() {}
+
+func (x *StartActorsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartActorsRequest.ProtoReflect.Descriptor instead.
+func (*StartActorsRequest) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *StartActorsRequest) GetActors() []*Actor {
+	if x != nil {
+		return x.Actors
+	}
+	return nil
+}
+
+type Actor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Context       string                 `protobuf:"bytes,2,opt,name=context,proto3" json:"context,omitempty"`
+	Setup         []byte                 `protobuf:"bytes,3,opt,name=setup,proto3" json:"setup,omitempty"` // of its container, as JSON
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Actor) Reset() {
+	*x = Actor{}
+	mi := &file_agent_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Actor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Actor) ProtoMessage() {}
+
+func (x *Actor) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Actor.ProtoReflect.Descriptor instead.
+func (*Actor) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Actor) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Actor) GetContext() string {
+	if x != nil {
+		return x.Context
+	}
+	return ""
+}
+
+func (x *Actor) GetSetup() []byte {
+	if x != nil {
+		return x.Setup
+	}
+	return nil
+}
+
+// The ids of those that wait for their deed. One that does not is started when its deed is asked for.
+type StartActorsReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Waiting       []string               `protobuf:"bytes,1,rep,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartActorsReply) Reset() {
+	*x = StartActorsReply{}
+	mi := &file_agent_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartActorsReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartActorsReply) ProtoMessage() {}
+
+func (x *StartActorsReply) ProtoReflect() protoreflect.Message {
+	mi := &file_agent_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartActorsReply.ProtoReflect.Descriptor instead.
+func (*StartActorsReply) Descriptor() ([]byte, []int) {
+	return file_agent_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *StartActorsReply) GetWaiting() []string {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
 type RunDeedRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -2097,7 +2247,7 @@ type RunDeedRequest struct {
 
 func (x *RunDeedRequest) Reset() {
 	*x = RunDeedRequest{}
-	mi := &file_agent_proto_msgTypes[34]
+	mi := &file_agent_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2109,7 +2259,7 @@ func (x *RunDeedRequest) String() string {
 func (*RunDeedRequest) ProtoMessage() {}
 
 func (x *RunDeedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[34]
+	mi := &file_agent_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2122,7 +2272,7 @@ func (x *RunDeedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunDeedRequest.ProtoReflect.Descriptor instead.
 func (*RunDeedRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{34}
+	return file_agent_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RunDeedRequest) GetId() string {
@@ -2162,7 +2312,7 @@ type RunDeedReply struct {
 
 func (x *RunDeedReply) Reset() {
 	*x = RunDeedReply{}
-	mi := &file_agent_proto_msgTypes[35]
+	mi := &file_agent_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +2324,7 @@ func (x *RunDeedReply) String() string {
 func (*RunDeedReply) ProtoMessage() {}
 
 func (x *RunDeedReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[35]
+	mi := &file_agent_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +2337,7 @@ func (x *RunDeedReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunDeedReply.ProtoReflect.Descriptor instead.
 func (*RunDeedReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{35}
+	return file_agent_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RunDeedReply) GetResult() []byte {
@@ -2257,7 +2407,7 @@ type MeasureRequest struct {
 
 func (x *MeasureRequest) Reset() {
 	*x = MeasureRequest{}
-	mi := &file_agent_proto_msgTypes[36]
+	mi := &file_agent_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2269,7 +2419,7 @@ func (x *MeasureRequest) String() string {
 func (*MeasureRequest) ProtoMessage() {}
 
 func (x *MeasureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[36]
+	mi := &file_agent_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2282,7 +2432,7 @@ func (x *MeasureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MeasureRequest.ProtoReflect.Descriptor instead.
 func (*MeasureRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{36}
+	return file_agent_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *MeasureRequest) GetPaths() []string {
@@ -2316,7 +2466,7 @@ type MeasureReply struct {
 
 func (x *MeasureReply) Reset() {
 	*x = MeasureReply{}
-	mi := &file_agent_proto_msgTypes[37]
+	mi := &file_agent_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2328,7 +2478,7 @@ func (x *MeasureReply) String() string {
 func (*MeasureReply) ProtoMessage() {}
 
 func (x *MeasureReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[37]
+	mi := &file_agent_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2341,7 +2491,7 @@ func (x *MeasureReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MeasureReply.ProtoReflect.Descriptor instead.
 func (*MeasureReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{37}
+	return file_agent_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *MeasureReply) GetCosts() []*PathCost {
@@ -2372,7 +2522,7 @@ type PathCost struct {
 
 func (x *PathCost) Reset() {
 	*x = PathCost{}
-	mi := &file_agent_proto_msgTypes[38]
+	mi := &file_agent_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2384,7 +2534,7 @@ func (x *PathCost) String() string {
 func (*PathCost) ProtoMessage() {}
 
 func (x *PathCost) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[38]
+	mi := &file_agent_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2397,7 +2547,7 @@ func (x *PathCost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathCost.ProtoReflect.Descriptor instead.
 func (*PathCost) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{38}
+	return file_agent_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PathCost) GetPath() string {
@@ -2452,7 +2602,7 @@ type StrainRequest struct {
 
 func (x *StrainRequest) Reset() {
 	*x = StrainRequest{}
-	mi := &file_agent_proto_msgTypes[39]
+	mi := &file_agent_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2464,7 +2614,7 @@ func (x *StrainRequest) String() string {
 func (*StrainRequest) ProtoMessage() {}
 
 func (x *StrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[39]
+	mi := &file_agent_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2477,7 +2627,7 @@ func (x *StrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StrainRequest.ProtoReflect.Descriptor instead.
 func (*StrainRequest) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{39}
+	return file_agent_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StrainRequest) GetRate() int32 {
@@ -2507,7 +2657,7 @@ type StrainReply struct {
 
 func (x *StrainReply) Reset() {
 	*x = StrainReply{}
-	mi := &file_agent_proto_msgTypes[40]
+	mi := &file_agent_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2519,7 +2669,7 @@ func (x *StrainReply) String() string {
 func (*StrainReply) ProtoMessage() {}
 
 func (x *StrainReply) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[40]
+	mi := &file_agent_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +2682,7 @@ func (x *StrainReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StrainReply.ProtoReflect.Descriptor instead.
 func (*StrainReply) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{40}
+	return file_agent_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StrainReply) GetOpens() int64 {
@@ -2581,7 +2731,7 @@ type ProgramRuns struct {
 
 func (x *ProgramRuns) Reset() {
 	*x = ProgramRuns{}
-	mi := &file_agent_proto_msgTypes[41]
+	mi := &file_agent_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2593,7 +2743,7 @@ func (x *ProgramRuns) String() string {
 func (*ProgramRuns) ProtoMessage() {}
 
 func (x *ProgramRuns) ProtoReflect() protoreflect.Message {
-	mi := &file_agent_proto_msgTypes[41]
+	mi := &file_agent_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2606,7 +2756,7 @@ func (x *ProgramRuns) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProgramRuns.ProtoReflect.Descriptor instead.
 func (*ProgramRuns) Descriptor() ([]byte, []int) {
-	return file_agent_proto_rawDescGZIP(), []int{41}
+	return file_agent_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ProgramRuns) GetName() string {
@@ -2789,7 +2939,15 @@ const file_agent_proto_rawDesc = "" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x14\n" +
 	"\x05truth\x18\x03 \x01(\tR\x05truth\x12\x12\n" +
 	"\x04seen\x18\x04 \x01(\tR\x04seen\x12\x18\n" +
-	"\apresent\x18\x05 \x01(\bR\apresent\"T\n" +
+	"\apresent\x18\x05 \x01(\bR\apresent\"B\n" +
+	"\x12StartActorsRequest\x12,\n" +
+	"\x06actors\x18\x01 \x03(\v2\x14.mews.agent.v1.ActorR\x06actors\"G\n" +
+	"\x05Actor\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\acontext\x18\x02 \x01(\tR\acontext\x12\x14\n" +
+	"\x05setup\x18\x03 \x01(\fR\x05setup\",\n" +
+	"\x10StartActorsReply\x12\x18\n" +
+	"\awaiting\x18\x01 \x03(\tR\awaiting\"T\n" +
 	"\x0eRunDeedRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acontext\x18\x02 \x01(\tR\acontext\x12\x18\n" +
@@ -2830,7 +2988,7 @@ const file_agent_proto_rawDesc = "" +
 	"\vProgramRuns\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04runs\x18\x02 \x01(\x04R\x04runs\x12\x18\n" +
-	"\aseconds\x18\x03 \x01(\x01R\aseconds2\xec\f\n" +
+	"\aseconds\x18\x03 \x01(\x01R\aseconds2\x81\x0e\n" +
 	"\x05Agent\x128\n" +
 	"\x05Hello\x12\x14.mews.agent.v1.Empty\x1a\x19.mews.agent.v1.HelloReply\x122\n" +
 	"\x04Ping\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12>\n" +
@@ -2850,11 +3008,13 @@ const file_agent_proto_rawDesc = "" +
 	"LoadTracer\x12\x14.mews.agent.v1.Empty\x1a\x1e.mews.agent.v1.LoadTracerReply\x12F\n" +
 	"\fUnloadTracer\x12\x14.mews.agent.v1.Empty\x1a .mews.agent.v1.UnloadTracerReply\x12W\n" +
 	"\rStartConsumer\x12#.mews.agent.v1.StartConsumerRequest\x1a!.mews.agent.v1.StartConsumerReply\x12F\n" +
-	"\fStopConsumer\x12\x14.mews.agent.v1.Empty\x1a .mews.agent.v1.StopConsumerReply\x12N\n" +
+	"\fStopConsumer\x12\x14.mews.agent.v1.Empty\x1a .mews.agent.v1.StopConsumerReply\x12@\n" +
+	"\x06Totals\x12\x14.mews.agent.v1.Empty\x1a .mews.agent.v1.StopConsumerReply\x12N\n" +
 	"\n" +
 	"RunCommand\x12 .mews.agent.v1.RunCommandRequest\x1a\x1e.mews.agent.v1.RunCommandReply\x123\n" +
 	"\x05Fence\x12\x14.mews.agent.v1.Empty\x1a\x14.mews.agent.v1.Empty\x12D\n" +
-	"\vCheckEvents\x12\x14.mews.agent.v1.Empty\x1a\x1f.mews.agent.v1.CheckEventsReply\x12E\n" +
+	"\vCheckEvents\x12\x14.mews.agent.v1.Empty\x1a\x1f.mews.agent.v1.CheckEventsReply\x12Q\n" +
+	"\vStartActors\x12!.mews.agent.v1.StartActorsRequest\x1a\x1f.mews.agent.v1.StartActorsReply\x12E\n" +
 	"\aRunDeed\x12\x1d.mews.agent.v1.RunDeedRequest\x1a\x1b.mews.agent.v1.RunDeedReply\x12?\n" +
 	"\x05Shell\x12\x1b.mews.agent.v1.ShellRequest\x1a\x19.mews.agent.v1.ShellReply\x12E\n" +
 	"\aMeasure\x12\x1d.mews.agent.v1.MeasureRequest\x1a\x1b.mews.agent.v1.MeasureReply\x12B\n" +
@@ -2873,7 +3033,7 @@ func file_agent_proto_rawDescGZIP() []byte {
 	return file_agent_proto_rawDescData
 }
 
-var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_agent_proto_goTypes = []any{
 	(*ShellRequest)(nil),         // 0: mews.agent.v1.ShellRequest
 	(*ShellReply)(nil),           // 1: mews.agent.v1.ShellReply
@@ -2909,17 +3069,20 @@ var file_agent_proto_goTypes = []any{
 	(*CheckEventsReply)(nil),     // 31: mews.agent.v1.CheckEventsReply
 	(*Skipped)(nil),              // 32: mews.agent.v1.Skipped
 	(*EventField)(nil),           // 33: mews.agent.v1.EventField
-	(*RunDeedRequest)(nil),       // 34: mews.agent.v1.RunDeedRequest
-	(*RunDeedReply)(nil),         // 35: mews.agent.v1.RunDeedReply
-	(*MeasureRequest)(nil),       // 36: mews.agent.v1.MeasureRequest
-	(*MeasureReply)(nil),         // 37: mews.agent.v1.MeasureReply
-	(*PathCost)(nil),             // 38: mews.agent.v1.PathCost
-	(*StrainRequest)(nil),        // 39: mews.agent.v1.StrainRequest
-	(*StrainReply)(nil),          // 40: mews.agent.v1.StrainReply
-	(*ProgramRuns)(nil),          // 41: mews.agent.v1.ProgramRuns
-	nil,                          // 42: mews.agent.v1.Match.FieldsEntry
-	nil,                          // 43: mews.agent.v1.StartConsumerRequest.OptionsEntry
-	nil,                          // 44: mews.agent.v1.StopConsumerReply.DropsByEntry
+	(*StartActorsRequest)(nil),   // 34: mews.agent.v1.StartActorsRequest
+	(*Actor)(nil),                // 35: mews.agent.v1.Actor
+	(*StartActorsReply)(nil),     // 36: mews.agent.v1.StartActorsReply
+	(*RunDeedRequest)(nil),       // 37: mews.agent.v1.RunDeedRequest
+	(*RunDeedReply)(nil),         // 38: mews.agent.v1.RunDeedReply
+	(*MeasureRequest)(nil),       // 39: mews.agent.v1.MeasureRequest
+	(*MeasureReply)(nil),         // 40: mews.agent.v1.MeasureReply
+	(*PathCost)(nil),             // 41: mews.agent.v1.PathCost
+	(*StrainRequest)(nil),        // 42: mews.agent.v1.StrainRequest
+	(*StrainReply)(nil),          // 43: mews.agent.v1.StrainReply
+	(*ProgramRuns)(nil),          // 44: mews.agent.v1.ProgramRuns
+	nil,                          // 45: mews.agent.v1.Match.FieldsEntry
+	nil,                          // 46: mews.agent.v1.StartConsumerRequest.OptionsEntry
+	nil,                          // 47: mews.agent.v1.StopConsumerReply.DropsByEntry
 }
 var file_agent_proto_depIdxs = []int32{
 	4,  // 0: mews.agent.v1.Failure.evidence:type_name -> mews.agent.v1.Evidence
@@ -2929,71 +3092,76 @@ var file_agent_proto_depIdxs = []int32{
 	3,  // 4: mews.agent.v1.Program.failure:type_name -> mews.agent.v1.Failure
 	18, // 5: mews.agent.v1.LoadProbeReply.programs:type_name -> mews.agent.v1.Program
 	3,  // 6: mews.agent.v1.LoadLegacyReply.failure:type_name -> mews.agent.v1.Failure
-	42, // 7: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
+	45, // 7: mews.agent.v1.Match.fields:type_name -> mews.agent.v1.Match.FieldsEntry
 	24, // 8: mews.agent.v1.StartConsumerRequest.watches:type_name -> mews.agent.v1.Watch
-	43, // 9: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
-	44, // 10: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
+	46, // 9: mews.agent.v1.StartConsumerRequest.options:type_name -> mews.agent.v1.StartConsumerRequest.OptionsEntry
+	47, // 10: mews.agent.v1.StopConsumerReply.drops_by:type_name -> mews.agent.v1.StopConsumerReply.DropsByEntry
 	3,  // 11: mews.agent.v1.RunCommandReply.failure:type_name -> mews.agent.v1.Failure
 	33, // 12: mews.agent.v1.CheckEventsReply.fields:type_name -> mews.agent.v1.EventField
 	32, // 13: mews.agent.v1.CheckEventsReply.skipped:type_name -> mews.agent.v1.Skipped
-	25, // 14: mews.agent.v1.RunDeedReply.matches:type_name -> mews.agent.v1.Match
-	3,  // 15: mews.agent.v1.RunDeedReply.failure:type_name -> mews.agent.v1.Failure
-	32, // 16: mews.agent.v1.RunDeedReply.skipped:type_name -> mews.agent.v1.Skipped
-	38, // 17: mews.agent.v1.MeasureReply.costs:type_name -> mews.agent.v1.PathCost
-	41, // 18: mews.agent.v1.StrainReply.programs:type_name -> mews.agent.v1.ProgramRuns
-	2,  // 19: mews.agent.v1.Agent.Hello:input_type -> mews.agent.v1.Empty
-	2,  // 20: mews.agent.v1.Agent.Ping:input_type -> mews.agent.v1.Empty
-	6,  // 21: mews.agent.v1.Agent.SetTime:input_type -> mews.agent.v1.SetTimeRequest
-	7,  // 22: mews.agent.v1.Agent.Dmesg:input_type -> mews.agent.v1.DmesgRequest
-	10, // 23: mews.agent.v1.Agent.Log:input_type -> mews.agent.v1.LogRequest
-	12, // 24: mews.agent.v1.Agent.Upload:input_type -> mews.agent.v1.UploadRequest
-	13, // 25: mews.agent.v1.Agent.LoadModule:input_type -> mews.agent.v1.LoadModuleRequest
-	15, // 26: mews.agent.v1.Agent.UnloadModule:input_type -> mews.agent.v1.UnloadModuleRequest
-	17, // 27: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.LoadProbeRequest
-	2,  // 28: mews.agent.v1.Agent.UnloadProbe:input_type -> mews.agent.v1.Empty
-	20, // 29: mews.agent.v1.Agent.LoadLegacy:input_type -> mews.agent.v1.LoadLegacyRequest
-	2,  // 30: mews.agent.v1.Agent.UnloadLegacy:input_type -> mews.agent.v1.Empty
-	2,  // 31: mews.agent.v1.Agent.LoadTracer:input_type -> mews.agent.v1.Empty
-	2,  // 32: mews.agent.v1.Agent.UnloadTracer:input_type -> mews.agent.v1.Empty
-	26, // 33: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
-	2,  // 34: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
-	29, // 35: mews.agent.v1.Agent.RunCommand:input_type -> mews.agent.v1.RunCommandRequest
-	2,  // 36: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
-	2,  // 37: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
-	34, // 38: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
-	0,  // 39: mews.agent.v1.Agent.Shell:input_type -> mews.agent.v1.ShellRequest
-	36, // 40: mews.agent.v1.Agent.Measure:input_type -> mews.agent.v1.MeasureRequest
-	39, // 41: mews.agent.v1.Agent.Strain:input_type -> mews.agent.v1.StrainRequest
-	2,  // 42: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
-	5,  // 43: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
-	2,  // 44: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
-	2,  // 45: mews.agent.v1.Agent.SetTime:output_type -> mews.agent.v1.Empty
-	8,  // 46: mews.agent.v1.Agent.Dmesg:output_type -> mews.agent.v1.DmesgReply
-	11, // 47: mews.agent.v1.Agent.Log:output_type -> mews.agent.v1.LogReply
-	2,  // 48: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
-	14, // 49: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
-	16, // 50: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
-	19, // 51: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
-	2,  // 52: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
-	21, // 53: mews.agent.v1.Agent.LoadLegacy:output_type -> mews.agent.v1.LoadLegacyReply
-	2,  // 54: mews.agent.v1.Agent.UnloadLegacy:output_type -> mews.agent.v1.Empty
-	22, // 55: mews.agent.v1.Agent.LoadTracer:output_type -> mews.agent.v1.LoadTracerReply
-	23, // 56: mews.agent.v1.Agent.UnloadTracer:output_type -> mews.agent.v1.UnloadTracerReply
-	27, // 57: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
-	28, // 58: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
-	30, // 59: mews.agent.v1.Agent.RunCommand:output_type -> mews.agent.v1.RunCommandReply
-	2,  // 60: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
-	31, // 61: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
-	35, // 62: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
-	1,  // 63: mews.agent.v1.Agent.Shell:output_type -> mews.agent.v1.ShellReply
-	37, // 64: mews.agent.v1.Agent.Measure:output_type -> mews.agent.v1.MeasureReply
-	40, // 65: mews.agent.v1.Agent.Strain:output_type -> mews.agent.v1.StrainReply
-	2,  // 66: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
-	43, // [43:67] is the sub-list for method output_type
-	19, // [19:43] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	35, // 14: mews.agent.v1.StartActorsRequest.actors:type_name -> mews.agent.v1.Actor
+	25, // 15: mews.agent.v1.RunDeedReply.matches:type_name -> mews.agent.v1.Match
+	3,  // 16: mews.agent.v1.RunDeedReply.failure:type_name -> mews.agent.v1.Failure
+	32, // 17: mews.agent.v1.RunDeedReply.skipped:type_name -> mews.agent.v1.Skipped
+	41, // 18: mews.agent.v1.MeasureReply.costs:type_name -> mews.agent.v1.PathCost
+	44, // 19: mews.agent.v1.StrainReply.programs:type_name -> mews.agent.v1.ProgramRuns
+	2,  // 20: mews.agent.v1.Agent.Hello:input_type -> mews.agent.v1.Empty
+	2,  // 21: mews.agent.v1.Agent.Ping:input_type -> mews.agent.v1.Empty
+	6,  // 22: mews.agent.v1.Agent.SetTime:input_type -> mews.agent.v1.SetTimeRequest
+	7,  // 23: mews.agent.v1.Agent.Dmesg:input_type -> mews.agent.v1.DmesgRequest
+	10, // 24: mews.agent.v1.Agent.Log:input_type -> mews.agent.v1.LogRequest
+	12, // 25: mews.agent.v1.Agent.Upload:input_type -> mews.agent.v1.UploadRequest
+	13, // 26: mews.agent.v1.Agent.LoadModule:input_type -> mews.agent.v1.LoadModuleRequest
+	15, // 27: mews.agent.v1.Agent.UnloadModule:input_type -> mews.agent.v1.UnloadModuleRequest
+	17, // 28: mews.agent.v1.Agent.LoadProbe:input_type -> mews.agent.v1.LoadProbeRequest
+	2,  // 29: mews.agent.v1.Agent.UnloadProbe:input_type -> mews.agent.v1.Empty
+	20, // 30: mews.agent.v1.Agent.LoadLegacy:input_type -> mews.agent.v1.LoadLegacyRequest
+	2,  // 31: mews.agent.v1.Agent.UnloadLegacy:input_type -> mews.agent.v1.Empty
+	2,  // 32: mews.agent.v1.Agent.LoadTracer:input_type -> mews.agent.v1.Empty
+	2,  // 33: mews.agent.v1.Agent.UnloadTracer:input_type -> mews.agent.v1.Empty
+	26, // 34: mews.agent.v1.Agent.StartConsumer:input_type -> mews.agent.v1.StartConsumerRequest
+	2,  // 35: mews.agent.v1.Agent.StopConsumer:input_type -> mews.agent.v1.Empty
+	2,  // 36: mews.agent.v1.Agent.Totals:input_type -> mews.agent.v1.Empty
+	29, // 37: mews.agent.v1.Agent.RunCommand:input_type -> mews.agent.v1.RunCommandRequest
+	2,  // 38: mews.agent.v1.Agent.Fence:input_type -> mews.agent.v1.Empty
+	2,  // 39: mews.agent.v1.Agent.CheckEvents:input_type -> mews.agent.v1.Empty
+	34, // 40: mews.agent.v1.Agent.StartActors:input_type -> mews.agent.v1.StartActorsRequest
+	37, // 41: mews.agent.v1.Agent.RunDeed:input_type -> mews.agent.v1.RunDeedRequest
+	0,  // 42: mews.agent.v1.Agent.Shell:input_type -> mews.agent.v1.ShellRequest
+	39, // 43: mews.agent.v1.Agent.Measure:input_type -> mews.agent.v1.MeasureRequest
+	42, // 44: mews.agent.v1.Agent.Strain:input_type -> mews.agent.v1.StrainRequest
+	2,  // 45: mews.agent.v1.Agent.Shutdown:input_type -> mews.agent.v1.Empty
+	5,  // 46: mews.agent.v1.Agent.Hello:output_type -> mews.agent.v1.HelloReply
+	2,  // 47: mews.agent.v1.Agent.Ping:output_type -> mews.agent.v1.Empty
+	2,  // 48: mews.agent.v1.Agent.SetTime:output_type -> mews.agent.v1.Empty
+	8,  // 49: mews.agent.v1.Agent.Dmesg:output_type -> mews.agent.v1.DmesgReply
+	11, // 50: mews.agent.v1.Agent.Log:output_type -> mews.agent.v1.LogReply
+	2,  // 51: mews.agent.v1.Agent.Upload:output_type -> mews.agent.v1.Empty
+	14, // 52: mews.agent.v1.Agent.LoadModule:output_type -> mews.agent.v1.LoadModuleReply
+	16, // 53: mews.agent.v1.Agent.UnloadModule:output_type -> mews.agent.v1.UnloadModuleReply
+	19, // 54: mews.agent.v1.Agent.LoadProbe:output_type -> mews.agent.v1.LoadProbeReply
+	2,  // 55: mews.agent.v1.Agent.UnloadProbe:output_type -> mews.agent.v1.Empty
+	21, // 56: mews.agent.v1.Agent.LoadLegacy:output_type -> mews.agent.v1.LoadLegacyReply
+	2,  // 57: mews.agent.v1.Agent.UnloadLegacy:output_type -> mews.agent.v1.Empty
+	22, // 58: mews.agent.v1.Agent.LoadTracer:output_type -> mews.agent.v1.LoadTracerReply
+	23, // 59: mews.agent.v1.Agent.UnloadTracer:output_type -> mews.agent.v1.UnloadTracerReply
+	27, // 60: mews.agent.v1.Agent.StartConsumer:output_type -> mews.agent.v1.StartConsumerReply
+	28, // 61: mews.agent.v1.Agent.StopConsumer:output_type -> mews.agent.v1.StopConsumerReply
+	28, // 62: mews.agent.v1.Agent.Totals:output_type -> mews.agent.v1.StopConsumerReply
+	30, // 63: mews.agent.v1.Agent.RunCommand:output_type -> mews.agent.v1.RunCommandReply
+	2,  // 64: mews.agent.v1.Agent.Fence:output_type -> mews.agent.v1.Empty
+	31, // 65: mews.agent.v1.Agent.CheckEvents:output_type -> mews.agent.v1.CheckEventsReply
+	36, // 66: mews.agent.v1.Agent.StartActors:output_type -> mews.agent.v1.StartActorsReply
+	38, // 67: mews.agent.v1.Agent.RunDeed:output_type -> mews.agent.v1.RunDeedReply
+	1,  // 68: mews.agent.v1.Agent.Shell:output_type -> mews.agent.v1.ShellReply
+	40, // 69: mews.agent.v1.Agent.Measure:output_type -> mews.agent.v1.MeasureReply
+	43, // 70: mews.agent.v1.Agent.Strain:output_type -> mews.agent.v1.StrainReply
+	2,  // 71: mews.agent.v1.Agent.Shutdown:output_type -> mews.agent.v1.Empty
+	46, // [46:72] is the sub-list for method output_type
+	20, // [20:46] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_agent_proto_init() }
@@ -3007,7 +3175,7 @@ func file_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_agent_proto_rawDesc), len(file_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   45,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,9 +24,11 @@ type AgentService interface {
 	UnloadTracer(context.Context, *Empty) (*UnloadTracerReply, error)
 	StartConsumer(context.Context, *StartConsumerRequest) (*StartConsumerReply, error)
 	StopConsumer(context.Context, *Empty) (*StopConsumerReply, error)
+	Totals(context.Context, *Empty) (*StopConsumerReply, error)
 	RunCommand(context.Context, *RunCommandRequest) (*RunCommandReply, error)
 	Fence(context.Context, *Empty) (*Empty, error)
 	CheckEvents(context.Context, *Empty) (*CheckEventsReply, error)
+	StartActors(context.Context, *StartActorsRequest) (*StartActorsReply, error)
 	RunDeed(context.Context, *RunDeedRequest) (*RunDeedReply, error)
 	Shell(context.Context, *ShellRequest) (*ShellReply, error)
 	Measure(context.Context, *MeasureRequest) (*MeasureReply, error)
@@ -149,6 +151,13 @@ func RegisterAgentService(srv *ttrpc.Server, svc AgentService) {
 				}
 				return svc.StopConsumer(ctx, &req)
 			},
+			"Totals": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req Empty
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.Totals(ctx, &req)
+			},
 			"RunCommand": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
 				var req RunCommandRequest
 				if err := unmarshal(&req); err != nil {
@@ -169,6 +178,13 @@ func RegisterAgentService(srv *ttrpc.Server, svc AgentService) {
 					return nil, err
 				}
 				return svc.CheckEvents(ctx, &req)
+			},
+			"StartActors": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
+				var req StartActorsRequest
+				if err := unmarshal(&req); err != nil {
+					return nil, err
+				}
+				return svc.StartActors(ctx, &req)
 			},
 			"RunDeed": func(ctx context.Context, unmarshal func(interface{}) error) (interface{}, error) {
 				var req RunDeedRequest
@@ -347,6 +363,14 @@ func (c *agentClient) StopConsumer(ctx context.Context, req *Empty) (*StopConsum
 	return &resp, nil
 }
 
+func (c *agentClient) Totals(ctx context.Context, req *Empty) (*StopConsumerReply, error) {
+	var resp StopConsumerReply
+	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "Totals", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
 func (c *agentClient) RunCommand(ctx context.Context, req *RunCommandRequest) (*RunCommandReply, error) {
 	var resp RunCommandReply
 	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "RunCommand", req, &resp); err != nil {
@@ -366,6 +390,14 @@ func (c *agentClient) Fence(ctx context.Context, req *Empty) (*Empty, error) {
 func (c *agentClient) CheckEvents(ctx context.Context, req *Empty) (*CheckEventsReply, error) {
 	var resp CheckEventsReply
 	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "CheckEvents", req, &resp); err != nil {
+		return nil, err
+	}
+	return &resp, nil
+}
+
+func (c *agentClient) StartActors(ctx context.Context, req *StartActorsRequest) (*StartActorsReply, error) {
+	var resp StartActorsReply
+	if err := c.client.Call(ctx, "mews.agent.v1.Agent", "StartActors", req, &resp); err != nil {
 		return nil, err
 	}
 	return &resp, nil

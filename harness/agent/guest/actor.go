@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/exec"
+	"sync"
+
+	"github.com/mews-farm/mews/harness/agent"
+	"github.com/mews-farm/mews/harness/agent/wire"
+	"github.com/mews-farm/mews/results/cause"
+	"github.com/mews-farm/mews/scenarios"
+)
+
+// actor is the process of one deed: it has started, and does nothing before it has read its deed.
+type actor struct {
+	id      string
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	out     heard
+	words   bounded
+	kill    context.CancelFunc
+	ended   chan struct{}
+	err     error                       // how it ended
+	strikes func(context.Context) error // takes away what it was started in, and what it left running there
+	exceeds func() string               // the bound that it came to, or ""
+}
+
+// StartActors starts actors before their deeds are asked for, and ends those that wait for one. So a guest can be saved in
+// which they wait, and none of its clones has to start them: of a container that is most of what a deed takes.
+func (a *Agent) StartActors(ctx context.Context, r *wire.StartActorsRequest) (*wire.StartActorsReply, error) {
+	a.busy.Lock()
+	defer a.busy.Unlock()
+	if err := a.endActors(ctx); err != nil {
+		return nil, err
+	}
+	a.waiting = map[string]*actor{}
+	reply := &wire.StartActorsReply{}
+	for _, r := range r.GetActors() {
+		if !deedID.MatchString(r.GetId()) || a.waiting[r.GetId()] != nil {
+			return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "%.100q cannot be the id of another deed", r.GetId())
+		}
+		var setup scenarios.Setup
+		if err := json.Unmarshal(r.GetSetup(), &setup); err != nil {
+			return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "how the container of deed %s is made cannot be read: %w", r.GetId(), err)
+		}
+		p, err := a.newActor(ctx, r.GetId(), r.GetContext(), setup)
+		if err == nil {
+			if err = p.ready(ctx); err != nil {
+				err = errors.Join(err, p.discard(ctx))
+			}
+		}
+		if err != nil { // its deed will say so
+			a.log.Warn("actor", slog.String("id", r.GetId()), slog.String("error", err.Error()))
+			continue
+		}
+		a.waiting[p.id] = p
+		reply.Waiting = append(reply.Waiting, p.id)
+	}
+	return reply, nil
+}
+
+func (a *Agent) endActors(ctx context.Context) error {
+	var errs []error
+	for id, p := range a.waiting {
+		delete(a.waiting, id)
+		errs = append(errs, p.discard(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// actor is the one that waits for deed id, or else a new one.
+func (a *Agent) actor(ctx context.Context, id, where string, request []byte) (*actor, error) {
+	if p := a.waiting[id]; p != nil {
+		delete(a.waiting, id)
+		return p, nil
+	}
+	if where == agent.OnHost {
+		return a.newActor(ctx, id, where, scenarios.Setup{})
+	}
+	deed, err := scenarios.ReadDeed(bytes.NewReader(request))
+	if err != nil {
+		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "the deed cannot be read: %w", err)
+	}
+	return a.newActor(ctx, id, where, deed.Container)
+}
+
+func (a *Agent) newActor(ctx context.Context, id, where string, setup scenarios.Setup) (*actor, error) {
+	switch where {
+	case agent.OnHost:
+		return a.actorOnHost(ctx, id)
+	case agent.InContainer:
+		return a.actorInContainer(ctx, id, setup)
+	}
+	return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "a deed is done in context %s or %s, not %q", agent.OnHost, agent.InContainer, where)
+}
+
+// actorOnHost starts an actor as a process of the guest, within its bounds.
+func (a *Agent) actorOnHost(ctx context.Context, id string) (*actor, error) {
+	g, err := newGroup(id)
+	if err != nil {
+		return nil, err
+	}
+	p := &actor{id: id, strikes: g.end, exceeds: func() string { return exceeded(g.dir) }}
+	life, kill := context.WithCancel(context.WithoutCancel(ctx))
+	p.kill = kill
+	if err := a.startActor(ctx, p, exec.CommandContext(life, selfPath, "act")); err != nil {
+		return nil, errors.Join(err, p.strike(ctx))
+	}
+	if err := g.take(p.cmd.Process.Pid); err != nil {
+		return nil, errors.Join(err, p.discard(ctx))
+	}
+	return p, nil
+}
+
+// startActor starts cmd, whose environment is made here, with the id that tells the deed's events from all others.
+func (a *Agent) startActor(ctx context.Context, p *actor, cmd *exec.Cmd) (err error) {
+	p.cmd, p.ended, p.out.begun = cmd, make(chan struct{}), make(chan struct{})
+	p.out.limit, p.words.limit = maxResult, maxWords
+	cmd.Stdout, cmd.Stderr = &p.out, &p.words
+	cmd.WaitDelay = lastOutput // a child that it left behind may hold its output open
+	if p.stdin, err = cmd.StdinPipe(); err != nil {
+		return ours("make a pipe for a deed", err)
+	}
+	cmd.Dir = "/"
+	cmd.Env = append(cmd.Env, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", scenarios.EnvID+"="+p.id)
+	if err := a.launch(ctx, cmd); err != nil {
+		return cause.Errorf(cause.ScenarioBroken, cause.FaultScenario, "the process that does deed %s cannot be started: %w", p.id, err)
+	}
+	go func() {
+		p.err = cmd.Wait()
+		close(p.ended)
+	}()
+	return nil
+}
+
+// ready waits until the actor waits for its deed.
+func (p *actor) ready(ctx context.Context) error {
+	select {
+	case <-p.out.begun:
+		return nil
+	case <-p.ended:
+		return p.failed(p.err)
+	case <-ctx.Done():
+		return ours("start an actor", ctx.Err())
+	}
+}
+
+// do has the actor do its deed, within a share of ctx's time, and leaves nothing of it.
+func (p *actor) do(ctx context.Context, request []byte) (result []byte, err error) {
+	defer func() { err = errors.Join(err, p.strike(ctx)) }()
+	dctx, cancel := shorter(ctx)
+	defer cancel()
+	over, stopped := "", make(chan struct{})
+	stop := context.AfterFunc(dctx, func() {
+		defer close(stopped)
+		over = p.exceeds() // before it is gone with what bounded it
+		p.kill()
+	})
+	_, err = p.stdin.Write(request)
+	err = errors.Join(err, p.stdin.Close())
+	<-p.ended
+	if stop() {
+		over = p.exceeds()
+	} else {
+		<-stopped
+		if over == "" {
+			err = errors.Join(cause.Errorf(cause.ScenarioTimeout, cause.FaultScenario, "deed %s did not end in its time", p.id), err)
+		}
+	}
+	if over != "" {
+		err = errors.Join(cause.Errorf(cause.ScenarioLimit, cause.FaultScenario, "deed %s came to %s", p.id, over), err)
+	}
+	result = bytes.TrimSpace(p.out.buf.Bytes())
+	switch {
+	case err != nil || p.err != nil:
+		return nil, errors.Join(err, p.failed(p.err))
+	case p.out.over || !json.Valid(result):
+		return nil, p.failed(fmt.Errorf("it answered %.200q, which is no result", result))
+	}
+	return result, nil
+}
+
+func (p *actor) failed(err error) error {
+	return cause.Errorf(cause.ScenarioBroken, cause.FaultScenario, "the process that does deed %s failed: %w", p.id, err).
+		With(cause.Text(p.words.String())...)
+}
+
+// discard ends an actor that is not needed: without a deed it leaves by itself, and takes its container with it.
+func (p *actor) discard(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, p.kill)
+	defer stop()
+	_ = p.stdin.Close() // it may have ended
+	<-p.ended
+	return p.strike(ctx)
+}
+
+func (p *actor) strike(ctx context.Context) error {
+	p.kill()
+	return p.strikes(ctx)
+}
+
+// heard is bounded, and tells of the first word.
+type heard struct {
+	bounded
+	begun chan struct{}
+	once  sync.Once
+}
+
+func (h *heard) Write(p []byte) (int, error) {
+	h.once.Do(func() { close(h.begun) })
+	return h.bounded.Write(p)
+}

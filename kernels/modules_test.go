@@ -70,6 +70,15 @@ func moduleTree(t *testing.T) *Files {
 		_, suffix, _ := strings.Cut(filepath.Base(name), ".ko")
 		write(name, debtest.Compress(t, suffix, module(t, "license=GPL", "depends="+depends, "name="+filepath.Base(name))))
 	}
+	for name, softdep := range map[string]string{
+		"kernel/fs/ext4x.ko":              "pre: crypto-crc32c post: overlay",
+		"kernel/crypto/crc32c_generic.ko": "",
+		"kernel/x/wishes.ko":              "pre: crypto-nothing crc16 virtio-ring",
+		"kernel/x/chicken.ko":             "pre: egg",
+		"kernel/x/egg.ko":                 "pre: chicken",
+	} {
+		write(name, module(t, "depends=", "softdep="+softdep))
+	}
 	write("kernel/x/text.ko", []byte("no ELF"))
 	write("kernel/x/cut.ko.xz", debtest.Compress(t, ".xz", module(t, "depends="))[:40])
 	write("modules.builtin", []byte("kernel/fs/ext4/ext4.ko\nkernel/lib/crc16.ko\n"))
@@ -86,6 +95,9 @@ func TestModules(t *testing.T) {
 		{"virtio_mmio", ""}, // only the config knows
 		{"on_top", "on_top"},
 		{"overlay overlay", "overlay"},
+		{"ext4x", "crc32c_generic ext4x"},
+		{"wishes", "virtio virtio_ring wishes"}, // one is built in, and one is nowhere
+		{"chicken", "egg chicken"},
 	} {
 		ms, err := f.Modules(strings.Fields(tc.names)...)
 		if err != nil {

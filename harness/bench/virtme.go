@@ -24,7 +24,9 @@ import (
 // the suite whose kernel it boots: that one's packages have their modules where the suite's tools look for them.
 var (
 	virtmeSuites = []string{"trixie-security", "trixie"}
-	virtmeTools  = []string{"virtme-ng", strings.TrimSuffix(qemu.Program, "_64"), "kmod", "bash", "coreutils", "util-linux", "mount", "busybox-static", "udev", "iproute2", "cpio", "zstd", "base-files"}
+	virtmeTools  = []string{"virtme-ng", strings.TrimSuffix(qemu.Program, "_64"), "kmod", "bash", "coreutils", "util-linux", "mount", "busybox-static", "udev", "iproute2", "cpio", "zstd", "base-files",
+		// What its init, a shell script, takes for granted: without them it opens a shell that nobody asked for.
+		"grep", "sed", "hostname", "findutils", "mawk", "procps", "passwd", "login", "bsdutils"}
 )
 
 // virtmeKernel is not a cloud kernel: those have no 9p, without which virtme-ng has no root.
@@ -85,7 +87,13 @@ func fetchKernel(ctx context.Context, pattern string) (*kernels.Files, error) {
 	return shop.Kernel(ctx, found[0])
 }
 
-// ownUname boots, and runs uname -r of the guest's userland.
+// inImage runs a program of the container image as a process of the guest: its userland holds what consumers need, and no more.
+func inImage(program string, args ...string) []string {
+	const image = "/run/mews/image"
+	return append([]string{image + "/usr/lib64/ld-linux-x86-64.so.2", "--library-path", image + "/usr/lib/x86_64-linux-gnu", image + program}, args...)
+}
+
+// ownUname boots, and runs uname -r of the container image.
 func ownUname(ctx context.Context, spec machine.Spec, release string) (float64, error) {
 	began := time.Now()
 	m, err := qemu.Starter{}.Start(ctx, spec)
@@ -98,7 +106,7 @@ func ownUname(ctx context.Context, spec machine.Spec, release string) (float64, 
 		return 0, err
 	}
 	defer c.Close()
-	r, err := c.RunCommand(ctx, []string{"/usr/bin/uname", "-r"})
+	r, err := c.RunCommand(ctx, inImage("/usr/bin/uname", "-r"))
 	took := time.Since(began).Seconds()
 	if err == nil && !slices.Equal(r.Output, []string{release}) {
 		err = fmt.Errorf("in our guest uname -r says %q", r.Output)

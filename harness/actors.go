@@ -38,11 +38,11 @@ func roleOf(s scenarios.Scenario, side string) role {
 	return role{side, string(s.Context), string(setup)}
 }
 
-// cast chooses the roles whose actors are worth starting before g is saved: of those that several scenarios of a batch share,
-// the ones that most of them do, with both sides.
-func cast(batch []scenarios.Scenario) []role {
+// cast chooses the roles whose actors are worth starting before g is saved: of those that several scenarios share, the ones
+// that most of them do, with both sides.
+func cast(all []scenarios.Scenario) []role {
 	count := map[role]int{}
-	for _, s := range batch {
+	for _, s := range all {
 		if s.Container.Cgroup != scenarios.CgroupV1 { // no other container can wait beside one
 			count[roleOf(s, attackSide)]++
 		}
@@ -58,13 +58,13 @@ func cast(batch []scenarios.Scenario) []role {
 	return out
 }
 
-// startActors has the actors of a batch wait in g, so that its clones need not start them. One that does not come to that is
+// startActors has the actors of scenarios wait in g, so that its clones need not start them. One that does not come to that is
 // started when its deed is asked for, and what is the matter shows then.
-func (c *cellRun) startActors(ctx context.Context, g *guest, batch []scenarios.Scenario) error {
+func (c *cellRun) startActors(ctx context.Context, g *guest, all []scenarios.Scenario) error {
 	c.actors = map[role]string{}
 	var start []agent.Actor
 	roles := map[string]role{}
-	for _, r := range cast(batch) {
+	for _, r := range cast(all) {
 		id := scenarios.NewID()
 		roles[id] = r
 		start = append(start, agent.Actor{ID: id, Context: r.where, Setup: json.RawMessage(r.setup)})

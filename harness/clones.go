@@ -63,8 +63,10 @@ func (c *cellRun) eachInAClone(ctx context.Context, g *guest, sum *tally) (strin
 				return "", g, err
 			}
 		}
-		if err := c.startActors(ctx, g, batch); err != nil {
-			return "", g, err
+		if i == 0 { // they wait through all batches
+			if err := c.startActors(ctx, g, slices.Concat(batches...)); err != nil {
+				return "", g, err
+			}
 		}
 		ready, logged, err := c.pause(ctx, g)
 		if err != nil {
@@ -88,9 +90,9 @@ func (c *cellRun) eachInAClone(ctx context.Context, g *guest, sum *tally) (strin
 			return "", g, err
 		}
 		sum.share(len(batch)*c.times(), before)
-		if err := c.endActors(ctx, g); err != nil {
-			return "", g, err
-		}
+	}
+	if err := c.endActors(ctx, g); err != nil {
+		return "", g, err
 	}
 	note, err := c.summary(*sum, unable)
 	each := "; each in a clone"

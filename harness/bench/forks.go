@@ -17,7 +17,6 @@ import (
 	"github.com/mews-farm/mews/harness/machine"
 	"github.com/mews-farm/mews/harness/machine/qemu"
 	"github.com/mews-farm/mews/harness/machine/qemu/accel"
-	"github.com/mews-farm/mews/scenarios"
 )
 
 // atOnce is how many clones are taken up side by side.
@@ -138,24 +137,18 @@ func (f forkBench) answer(ctx context.Context, s *machine.Snapshot, n int) (floa
 	return time.Since(began).Seconds(), err
 }
 
-// manyScenarios compares a cell of all its scenarios, at most 25, with one scenario flown by itself in a boot of its own.
+// manyScenarios compares a cell of the scenarios of stable rules with the first of them flown by itself in a boot of its own.
 func manyScenarios(ctx context.Context, rounds int) ([]figure, error) {
-	_, plan, err := offline(ctx, "debian-6.1")
+	shop, plan, err := offline(ctx, "debian-6.1")
 	if err != nil {
 		return nil, err
 	}
-	c := plan.Cells[0]
-	kernel, driver := "debian-6.1", c.Driver.Name
-	catalog, err := scenarios.Builtin()
+	names, err := stableScenarios(shop.Matrix)
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, s := range catalog.All() {
-		if len(names) < 25 {
-			names = append(names, s.Name)
-		}
-	}
+	const kernel = "debian-6.1"
+	driver := plan.Cells[0].Driver.Name
 	run := func(more ...string) (float64, error) {
 		dir, err := os.MkdirTemp("", "mews-bench-")
 		if err != nil {

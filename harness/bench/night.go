@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/mews-farm/mews/harness"
+	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/harness/parts"
 	"github.com/mews-farm/mews/results"
 	"github.com/mews-farm/mews/results/cause"
@@ -95,14 +96,8 @@ func writeNight(dir string) (file string, names []string, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	stable, _ := m.Profiles.Get("stable")
-	for _, s := range stable.Scenarios {
-		if len(names) < nightScenarios {
-			names = append(names, s.V)
-		}
-	}
-	if len(names) < nightScenarios {
-		return "", nil, fmt.Errorf("profile stable has %d scenarios", len(names))
+	if names, err = stableScenarios(m); err != nil {
+		return "", nil, err
 	}
 	f, err := os.CreateTemp(dir, ".bench-night-*.yaml")
 	if err != nil {
@@ -113,6 +108,20 @@ func writeNight(dir string) (file string, names []string, err error) {
 		os.Remove(f.Name())
 	}
 	return f.Name(), names, err
+}
+
+// stableScenarios are the first of profile stable, which are of as many rules as there are.
+func stableScenarios(m *matrix.Matrix) (names []string, err error) {
+	stable, _ := m.Profiles.Get("stable")
+	for _, s := range stable.Scenarios {
+		if len(names) < nightScenarios {
+			names = append(names, s.V)
+		}
+	}
+	if len(names) < nightScenarios {
+		err = fmt.Errorf("profile stable has %d scenarios, of %d that are measured", len(names), nightScenarios)
+	}
+	return names, err
 }
 
 // nightMatrix is a matrix with the profile night, whose kernels are so many, shared out to the lines.

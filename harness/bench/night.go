@@ -24,7 +24,10 @@ var (
 	nightDrivers = []string{"falco-kmod", "mews-modern", "mews-ptrace"}
 )
 
-const nightScenarios = 25
+const (
+	nightScenarios  = 25
+	nightCandidates = 40 // kernels of a line, of which a mirror may have lost some
+)
 
 // nightKernels is how many kernels the matrix has: a smaller one tries the row.
 var nightKernels = 12
@@ -36,7 +39,11 @@ func wholeNight(ctx context.Context, _ int) ([]figure, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	file, names, err := writeNight(".")
+	chosen, err := chooseNight(ctx)
+	if err != nil {
+		return nil, err
+	}
+	file, names, err := writeNight(".", chosen)
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +51,6 @@ func wholeNight(ctx context.Context, _ int) ([]figure, error) {
 	kernels, err := fillFor(ctx, file)
 	if err != nil {
 		return nil, err
-	}
-	if kernels != nightKernels {
-		return nil, fmt.Errorf("the suites hold %d kernels of %s, of %d that the matrix is to have", kernels, strings.Join(nightLines, ", "), nightKernels)
 	}
 	out := filepath.Join(dir, "run")
 	before, err := readBusy()
@@ -84,9 +88,58 @@ func estimated(r results.Run) float64 {
 	return r.Estimate.Seconds / 60
 }
 
+// nightKernel is one of a night, of a line of the matrix.
+type nightKernel struct {
+	release string
+	line    matrix.Kernel
+}
+
+// chooseNight finds the newest kernels of each line that the mirror holds: an index may name what its pool has lost.
+func chooseNight(ctx context.Context) ([]nightKernel, error) {
+	shop, _, err := workshop(false)
+	if err != nil {
+		return nil, err
+	}
+	lines := nightLines[:min(nightKernels, len(nightLines))]
+	var out []nightKernel
+	for i, name := range lines {
+		line, _ := shop.Matrix.Kernels.Get(name)
+		found, err := shop.Debian.Resolve(ctx, texts(line.Suites), line.Match.V, nightCandidates)
+		if err != nil {
+			return nil, err
+		}
+		want := (i+1)*nightKernels/len(lines) - len(out)
+		for _, r := range found {
+			if want == 0 {
+				break
+			}
+			_, err := shop.Kernel(ctx, r)
+			switch {
+			case cause.Of(err).Cause == cause.PackageMissing:
+				fmt.Fprintln(os.Stderr, "bench: left out:", err)
+			case err != nil:
+				return nil, err
+			default:
+				out, want = append(out, nightKernel{r.Kernel.Release, line}), want-1
+			}
+		}
+	}
+	if len(out) < nightKernels {
+		return nil, fmt.Errorf("the mirror holds %d kernels of %s, of %d that the matrix is to have", len(out), strings.Join(lines, ", "), nightKernels)
+	}
+	return out, nil
+}
+
+func texts(in []matrix.Str) (out []string) {
+	for _, s := range in {
+		out = append(out, s.V)
+	}
+	return out
+}
+
 // writeNight writes the shipped matrix with a profile more beside it, where its paths begin, and returns the names of its
 // scenarios.
-func writeNight(dir string) (file string, names []string, err error) {
+func writeNight(dir string, kernels []nightKernel) (file string, names []string, err error) {
 	shipped := filepath.Join(dir, "matrix.yaml")
 	text, err := os.ReadFile(shipped)
 	if err != nil {
@@ -103,7 +156,7 @@ func writeNight(dir string) (file string, names []string, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	_, err = f.WriteString(nightMatrix(string(text), names, nightKernels))
+	_, err = f.WriteString(nightMatrix(string(text), names, kernels))
 	if err = errors.Join(err, f.Close()); err != nil {
 		os.Remove(f.Name())
 	}
@@ -124,12 +177,17 @@ func stableScenarios(m *matrix.Matrix) (names []string, err error) {
 	return names, err
 }
 
-// nightMatrix is a matrix with the profile night, whose kernels are so many, shared out to the lines.
-func nightMatrix(text string, scenarios []string, kernels int) string {
-	lines := nightLines[:min(kernels, len(nightLines))]
-	text = strings.ReplaceAll(text, "latest: 1\n", fmt.Sprintf("latest: %d\n", kernels/len(lines)))
+// nightMatrix is a matrix with the profile night, of these kernels.
+func nightMatrix(text string, scenarios []string, kernels []nightKernel) string {
 	list := func(s []string) string { return "[" + strings.Join(s, ", ") + "]" }
-	return fmt.Sprintf("%s\n  night:\n    kernels: %s\n    drivers: %s\n    scenarios: %s\n    image: tools\n", strings.TrimRight(text, "\n"), list(lines), list(nightDrivers), list(scenarios))
+	var entries strings.Builder
+	var names []string
+	for i, k := range kernels {
+		names = append(names, fmt.Sprintf("night-%d", i+1))
+		fmt.Fprintf(&entries, "  %s: {distro: %s, suites: %s, match: %q, build: %s}\n", names[i], k.line.Distro.V, list(texts(k.line.Suites)), k.release, list(texts(k.line.Build)))
+	}
+	text = strings.Replace(text, "\nkernels:\n", "\nkernels:\n"+entries.String(), 1)
+	return fmt.Sprintf("%s\n  night:\n    kernels: %s\n    drivers: %s\n    scenarios: %s\n    image: tools\n", strings.TrimRight(text, "\n"), list(names), list(nightDrivers), list(scenarios))
 }
 
 // fillFor brings all packages of the profile night into the archive, and says how many kernels it has.

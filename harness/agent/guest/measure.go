@@ -51,8 +51,7 @@ func (a *Agent) Measure(ctx context.Context, r *wire.MeasureRequest) (*wire.Meas
 }
 
 // firstPid is where the ids of what is measured begin: above 4096, at which the kernel's tree of them grows by a level and
-// each clone costs 1 % more, and below 32768 by more than a measurement makes processes. Eight repeats of all paths make 3,300
-// of them, and so end before 20480, the next id with a step: from there each execve costs 0.15 % more on 7.3.
+// each clone costs 1 % more, and below 32768 by more than a measurement makes processes.
 const firstPid = 16384
 
 // pidsFrom has the kernel go on from an id, so that every measurement walks the same tree. A kernel without

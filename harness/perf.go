@@ -172,8 +172,11 @@ func measured(list []results.Perf) string {
 			programs++
 		}
 	}
-	return fmt.Sprintf("%d figures of %d repeats, which lie %.3f %% apart at most (%s); %d programs as the verifier saw them",
-		paths, Measurement().Repeats, 100*spread, widest, programs)
+	note := fmt.Sprintf("%d figures of %d repeats, which lie %.3f %% apart at most (%s)", paths, Measurement().Repeats, 100*spread, widest)
+	if programs > 0 {
+		note += fmt.Sprintf("; %d programs as the verifier saw them", programs)
+	}
+	return note
 }
 
 func lacking(r agent.MeasureReport) string {

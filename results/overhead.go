@@ -118,7 +118,7 @@ func tableOverheads(b *bufio.Writer, r Run) {
 			rows = append(rows, row)
 		}
 		fmt.Fprintf(b, "\n%s\n", Line(o.Head()))
-		writeColumns(b, rows)
+		writeColumns(b, 1, rows)
 		fmt.Fprintln(b, o.Foot())
 	}
 }

@@ -77,8 +77,8 @@ func writeRows(b *bufio.Writer, rows [][]string, states []cause.State, colour bo
 	}
 }
 
-// writeColumns is writeRows of rows without a state: the first column is text, the others are figures.
-func writeColumns(b *bufio.Writer, rows [][]string) {
+// writeColumns is writeRows of rows without a state: that many columns are text, the others are figures.
+func writeColumns(b *bufio.Writer, texts int, rows [][]string) {
 	width := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, s := range row {
@@ -88,10 +88,13 @@ func writeColumns(b *bufio.Writer, rows [][]string) {
 	for _, row := range rows {
 		for i, s := range row {
 			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(s))
-			if i == 0 {
+			if i > 0 {
+				b.WriteString("  ")
+			}
+			if i < texts {
 				b.WriteString(s + pad)
 			} else {
-				b.WriteString("  " + pad + s)
+				b.WriteString(pad + s)
 			}
 		}
 		b.WriteString("\n")

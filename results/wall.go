@@ -110,7 +110,7 @@ func tableWall(b *bufio.Writer, r Run) {
 		rows = append(rows, []string{Line(w.Kernel), Line(w.Driver), Line(w.What), w.Value, w.Between})
 	}
 	fmt.Fprintln(b)
-	writeColumns(b, rows)
+	writeColumns(b, 3, rows)
 	fmt.Fprintln(b, Line(t.Foot))
 }
 

@@ -61,13 +61,15 @@ func clones(ctx context.Context, rounds int) ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := answers(ctx, m.Agent()); err != nil {
+		c, err := agent.Dial(ctx, m.Agent())
+		if err != nil {
 			m.Stop(ctx)
 			return nil, err
 		}
 		colds = append(colds, time.Since(began).Seconds())
 		began = time.Now()
 		s, err := m.(machine.Saver).Save(ctx)
+		c.Close() // not before: an agent whose controller hangs up may end before the guest is stopped
 		if err != nil {
 			return nil, err
 		}

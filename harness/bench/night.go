@@ -104,7 +104,7 @@ func chooseNight(ctx context.Context) ([]nightKernel, error) {
 	var out []nightKernel
 	for i, name := range lines {
 		line, _ := shop.Matrix.Kernels.Get(name)
-		found, err := shop.Debian.Resolve(ctx, texts(line.Suites), line.Match.V, nightCandidates)
+		found, err := shop.Debian.Resolve(ctx, matrix.Values(line.Suites), line.Match.V, nightCandidates)
 		if err != nil {
 			return nil, err
 		}
@@ -128,13 +128,6 @@ func chooseNight(ctx context.Context) ([]nightKernel, error) {
 		return nil, fmt.Errorf("the mirror holds %d kernels of %s, of %d that the matrix is to have", len(out), strings.Join(lines, ", "), nightKernels)
 	}
 	return out, nil
-}
-
-func texts(in []matrix.Str) (out []string) {
-	for _, s := range in {
-		out = append(out, s.V)
-	}
-	return out
 }
 
 // writeNight writes the shipped matrix with a profile more beside it, where its paths begin, and returns the names of its
@@ -184,7 +177,7 @@ func nightMatrix(text string, scenarios []string, kernels []nightKernel) string 
 	var names []string
 	for i, k := range kernels {
 		names = append(names, fmt.Sprintf("night-%d", i+1))
-		fmt.Fprintf(&entries, "  %s: {distro: %s, suites: %s, match: %q, build: %s}\n", names[i], k.line.Distro.V, list(texts(k.line.Suites)), k.release, list(texts(k.line.Build)))
+		fmt.Fprintf(&entries, "  %s: {distro: %s, suites: %s, match: %q, build: %s}\n", names[i], k.line.Distro.V, list(matrix.Values(k.line.Suites)), k.release, list(matrix.Values(k.line.Build)))
 	}
 	text = strings.Replace(text, "\nkernels:\n", "\nkernels:\n"+entries.String(), 1)
 	return fmt.Sprintf("%s\n  night:\n    kernels: %s\n    drivers: %s\n    scenarios: %s\n    image: tools\n", strings.TrimRight(text, "\n"), list(names), list(nightDrivers), list(scenarios))

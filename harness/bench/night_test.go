@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/harness/parts"
 )
 
@@ -40,7 +41,7 @@ func TestNightIsAMatrix(t *testing.T) {
 	}
 	for i, k := range kernels {
 		got, ok := m.Kernels.Get(p.Kernels[i].V)
-		if !ok || got.Match.V != k.release || !slices.Equal(texts(got.Suites), texts(k.line.Suites)) || !slices.Equal(texts(got.Build), texts(k.line.Build)) {
+		if !ok || got.Match.V != k.release || !slices.Equal(matrix.Values(got.Suites), matrix.Values(k.line.Suites)) || !slices.Equal(matrix.Values(got.Build), matrix.Values(k.line.Build)) {
 			t.Errorf("kernel %d is %+v", i, got)
 		}
 	}

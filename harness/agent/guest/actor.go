@@ -109,10 +109,8 @@ func (a *Agent) actorOnHost(ctx context.Context, id string) (*actor, error) {
 		return nil, err
 	}
 	p := &actor{id: id, strikes: g.end, exceeds: func() string { return exceeded(g.dir) }}
-	life, kill := context.WithCancel(context.WithoutCancel(ctx))
-	p.kill = kill
-	if err := a.startActor(ctx, p, exec.CommandContext(life, selfPath, "act")); err != nil {
-		return nil, errors.Join(err, p.strike(ctx))
+	if err := a.startActor(ctx, p, nil, selfPath, "act"); err != nil {
+		return nil, errors.Join(err, g.end(ctx))
 	}
 	if err := g.take(p.cmd.Process.Pid); err != nil {
 		return nil, errors.Join(err, p.discard(ctx))
@@ -120,9 +118,17 @@ func (a *Agent) actorOnHost(ctx context.Context, id string) (*actor, error) {
 	return p, nil
 }
 
-// startActor starts cmd, whose environment is made here, with the id that tells the deed's events from all others.
-func (a *Agent) startActor(ctx context.Context, p *actor, cmd *exec.Cmd) (err error) {
-	p.cmd, p.ended, p.out.begun = cmd, make(chan struct{}), make(chan struct{})
+// startActor starts the program, which outlives ctx. Its environment is env and what is made here, with the id that tells the
+// deed's events from all others.
+func (a *Agent) startActor(ctx context.Context, p *actor, env []string, program string, args ...string) (err error) {
+	life, kill := context.WithCancel(context.WithoutCancel(ctx))
+	defer func() {
+		if err != nil {
+			kill()
+		}
+	}()
+	cmd := exec.CommandContext(life, program, args...)
+	p.kill, p.cmd, p.ended, p.out.begun = kill, cmd, make(chan struct{}), make(chan struct{})
 	p.out.limit, p.words.limit = maxResult, maxWords
 	cmd.Stdout, cmd.Stderr = &p.out, &p.words
 	cmd.WaitDelay = lastOutput // a child that it left behind may hold its output open
@@ -130,7 +136,7 @@ func (a *Agent) startActor(ctx context.Context, p *actor, cmd *exec.Cmd) (err er
 		return ours("make a pipe for a deed", err)
 	}
 	cmd.Dir = "/"
-	cmd.Env = append(cmd.Env, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", scenarios.EnvID+"="+p.id)
+	cmd.Env = append(env, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", scenarios.EnvID+"="+p.id)
 	if err := a.launch(ctx, cmd); err != nil {
 		return cause.Errorf(cause.ScenarioBroken, cause.FaultScenario, "the process that does deed %s cannot be started: %w", p.id, err)
 	}

@@ -249,25 +249,19 @@ func (c *cellRun) fly(ctx context.Context) error {
 	}
 	if err := c.stage(ctx, results.StageEvents, func() (note string, err error) {
 		err = call(c.startLimit(), func(ctx context.Context) error {
-			r, err := g.c.StartConsumer(ctx, c.opening())
+			r, err := g.c.StartConsumer(ctx, c.watching())
 			note = fmt.Sprintf("%s captured after %.1f s", r.Version, r.Took.Seconds())
 			return err
 		})
 		if err != nil {
 			return "", err
 		}
-		if err := call(deedLimit, func(ctx context.Context) error {
+		return note, call(deedLimit, func(ctx context.Context) error {
 			r, err := g.c.CheckEvents(ctx)
 			if err != nil {
 				return err
 			}
 			return r.Err()
-		}); err != nil || !c.oneByOne() {
-			return note, err
-		}
-		return note, call(startLimit, func(ctx context.Context) error {
-			_, err := g.c.StopConsumer(ctx)
-			return err
 		})
 	}); err != nil {
 		return err
@@ -429,10 +423,10 @@ func or(s, otherwise string) string {
 	return s
 }
 
-// consumer says what to watch for: one watch a rule, with the fields of all the scenarios that are about it.
-func (c *cellRun) consumer(batch []scenarios.Scenario) agent.ConsumerSpec {
-	spec := agent.ConsumerSpec{Kind: c.Consumer.Kind.V, Options: falcoOptions(c.Consumer), Bare: c.oneByOne()}
-	for _, s := range batch {
+// watching says what to watch for: one watch a rule, with the fields of all the scenarios that are about it.
+func (c *cellRun) watching() agent.ConsumerSpec {
+	spec := agent.ConsumerSpec{Kind: c.Consumer.Kind.V, Options: falcoOptions(c.Consumer)}
+	for _, s := range c.able() {
 		r := c.Rules[s.Rule]
 		i := slices.IndexFunc(spec.Watches, func(w consumer.Watch) bool { return w.Name == r.Name })
 		if i < 0 {
@@ -449,31 +443,7 @@ func (c *cellRun) consumer(batch []scenarios.Scenario) agent.ConsumerSpec {
 	return spec
 }
 
-// maxRules is how many rules one start of sysdig can watch for. It takes a process for each, and Falco's module lets
-// five processes read events at a time (max_consumers in driver/main.c): the fifth is of the agent's own check.
-const maxRules = 4
-
-// batches are the scenarios that the consumer has means for, in their order, as it can watch for them: one start of it
-// each. There is always a first one.
-func (c *cellRun) batches() [][]scenarios.Scenario {
-	able := slices.DeleteFunc(slices.Clone(c.Scenarios), func(s scenarios.Scenario) bool { return c.Unable[s.Name] != nil })
-	if c.Consumer.Kind.V != agent.Sysdig {
-		return [][]scenarios.Scenario{able}
-	}
-	most := maxRules
-	if c.oneByOne() {
-		most = 1
-	}
-	out := [][]scenarios.Scenario{nil}
-	var watched []string // rules of the last batch
-	for _, s := range able {
-		if !slices.Contains(watched, s.Rule) {
-			if len(watched) == most {
-				out, watched = append(out, nil), nil
-			}
-			watched = append(watched, s.Rule)
-		}
-		out[len(out)-1] = append(out[len(out)-1], s)
-	}
-	return out
+// able are the scenarios that the consumer and the kernel have means for, in their order.
+func (c *cellRun) able() []scenarios.Scenario {
+	return slices.DeleteFunc(slices.Clone(c.Scenarios), func(s scenarios.Scenario) bool { return c.Unable[s.Name] != nil })
 }

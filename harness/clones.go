@@ -53,44 +53,31 @@ func (c *cellRun) eachInAClone(ctx context.Context, g *guest, sum *tally) (strin
 	if err != nil {
 		return "", g, err
 	}
-	batches := c.batches()
-	for i, batch := range batches {
-		if i > 0 || c.oneByOne() {
-			if err := c.through(ctx, g)(c.startLimit(), func(ctx context.Context) error {
-				_, err := g.c.StartConsumer(ctx, c.consumer(batch))
-				return err
-			}); err != nil {
-				return "", g, err
-			}
-		}
-		if i == 0 { // they wait through all batches
-			if err := c.startActors(ctx, g, slices.Concat(batches...)); err != nil {
-				return "", g, err
-			}
-		}
-		ready, logged, err := c.pause(ctx, g)
-		if err != nil {
-			return "", g, err
-		}
-		if err := c.fan(ctx, ready, logged, batch, sum); err != nil {
-			ready.Close()
-			return "", g, err
-		}
-		next, err := c.resume(ctx, ready, c.rec.Dir(), i < len(batches)-1)
-		ready.Close()
-		if err != nil {
-			return "", g, err
-		}
-		g = next
-		var before consumer.Stats
-		if err := c.through(ctx, g)(startLimit, func(ctx context.Context) (err error) {
-			before, err = g.c.StopConsumer(ctx)
-			return err
-		}); err != nil {
-			return "", g, err
-		}
-		sum.share(len(batch)*c.times(), before)
+	if err := c.startActors(ctx, g, c.able()); err != nil {
+		return "", g, err
 	}
+	ready, logged, err := c.pause(ctx, g)
+	if err != nil {
+		return "", g, err
+	}
+	if err := c.fan(ctx, ready, logged, c.able(), sum); err != nil {
+		ready.Close()
+		return "", g, err
+	}
+	next, err := c.resume(ctx, ready, c.rec.Dir(), false)
+	ready.Close()
+	if err != nil {
+		return "", g, err
+	}
+	g = next
+	var before consumer.Stats
+	if err := c.through(ctx, g)(startLimit, func(ctx context.Context) (err error) {
+		before, err = g.c.StopConsumer(ctx)
+		return err
+	}); err != nil {
+		return "", g, err
+	}
+	sum.share(len(c.able())*c.times(), before)
 	if err := c.endActors(ctx, g); err != nil {
 		return "", g, err
 	}
@@ -122,12 +109,12 @@ func (c *cellRun) pause(ctx context.Context, g *guest) (s *machine.Snapshot, log
 	return s, logged, err
 }
 
-// fan does the scenarios of a batch, each as often as is asked for. When a guest is lost, those that are under way are done to
+// fan does scenarios, each as often as is asked for. When a guest is lost, those that are under way are done to
 // their end and recorded, and no others begun; the error is that of the first in their order, but one that is no verdict gives
 // way to one that is.
-func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint64, batch []scenarios.Scenario, sum *tally) error {
+func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint64, all []scenarios.Scenario, sum *tally) error {
 	n := c.times()
-	ended := make([]*outcome, len(batch)*n) // all times of the first scenario, then of the next
+	ended := make([]*outcome, len(all)*n) // all times of the first scenario, then of the next
 	var mu sync.Mutex
 	begun, settled, lost := 0, 0, false
 	var failed error
@@ -145,7 +132,7 @@ func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint6
 		lost = lost || o.err != nil
 		// They are recorded in their order, whichever was quicker.
 		for ; settled < len(ended) && ended[settled] != nil; settled++ {
-			if err := c.settle(batch[settled/n], ended[settled-settled%n:settled+1], sum); err != nil && (failed == nil || errors.As(failed, &unforked{})) {
+			if err := c.settle(all[settled/n], ended[settled-settled%n:settled+1], sum); err != nil && (failed == nil || errors.As(failed, &unforked{})) {
 				failed = err
 			}
 		}
@@ -156,7 +143,7 @@ func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint6
 	for range c.turn.desk.Cores() {
 		wg.Go(func() {
 			for i, more := begin(); more; i, more = begin() {
-				end(i, c.inClone(ctx, ready, logged, batch[i/n], c.cloneDir(batch[i/n], i%n)))
+				end(i, c.inClone(ctx, ready, logged, all[i/n], c.cloneDir(all[i/n], i%n)))
 			}
 		})
 	}

@@ -123,7 +123,7 @@ var _ = Describe("a cell whose scenarios are done in clones", Label("boot", "bui
 		Expect(filepath.Join(forked.dir, "clones", idle.Name, "dmesg.log")).To(BeARegularFile())
 	},
 		Entry("by the probe", "mews-modern", 3),
-		Entry("by Falco's module under sysdig, in two batches", "falco-kmod", 5),
+		Entry("by Falco's module under sysdig", "falco-kmod", 5),
 	)
 
 	It("finds a kernel that complained in a clone, and flies again in one boot", func(ctx SpecContext) {

@@ -37,7 +37,7 @@ func fieldsOf(s scenarios.Scenario) iter.Seq[string] {
 	return maps.Keys(want)
 }
 
-// scenarios does every attack and its twin, batch by batch, the first under the consumer that runs already. A scenario
+// scenarios does every attack and its twin under the consumer that runs already, ends the watch, and judges. A scenario
 // that falls short does not keep the others from their verdicts; the stage is as bad as the worst of them. One that the
 // consumer has no means for is known to be unsupported before, and says nothing about the others: only if there are no
 // others is the stage.
@@ -47,18 +47,8 @@ func (c *cellRun) scenarios(call call, g *guest) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for i, batch := range c.batches() {
-		if i > 0 || c.oneByOne() {
-			if err := call(c.startLimit(), func(ctx context.Context) error {
-				_, err := g.c.StartConsumer(ctx, c.consumer(batch))
-				return err
-			}); err != nil {
-				return "", err
-			}
-		}
-		if err := c.batch(call, g, batch, &sum); err != nil {
-			return "", err
-		}
+	if err := c.inOne(call, g, &sum); err != nil {
+		return "", err
 	}
 	note, err := c.summary(sum, unable)
 	if n := c.times(); n > 1 {
@@ -127,7 +117,7 @@ var inContainer = regexp.MustCompile(`/docker[/-]|/kubepods|/cri-containerd-|/cr
 // call is a call of the agent, within a limit.
 type call func(limit time.Duration, f func(context.Context) error) error
 
-// tally is what the batches came to until now.
+// tally is what the scenarios came to until now.
 type tally struct {
 	passed        int
 	events, drops uint64
@@ -135,11 +125,12 @@ type tally struct {
 	worst         error
 }
 
-// batch does the scenarios of one, ends the watch, and judges. Nothing is judged before the consumer's totals are
-// known: where events were dropped, a silence proves nothing. The drops of another batch say nothing about this one.
-func (c *cellRun) batch(call call, g *guest, batch []scenarios.Scenario, sum *tally) error {
-	seen := make([][]scenarios.Observation, len(batch))
-	for i, s := range batch {
+// inOne does all scenarios in g. Nothing is judged before the consumer's totals are known: where events were dropped, a
+// silence proves nothing.
+func (c *cellRun) inOne(call call, g *guest, sum *tally) error {
+	able := c.able()
+	seen := make([][]scenarios.Observation, len(able))
+	for i, s := range able {
 		for range c.times() {
 			o, err := c.observe(call, g, s)
 			if err != nil {
@@ -157,7 +148,7 @@ func (c *cellRun) batch(call call, g *guest, batch []scenarios.Scenario, sum *ta
 	}
 	sum.events += total.Events
 	sum.drops += total.Drops
-	for i, s := range batch {
+	for i, s := range able {
 		var all []results.Scenario
 		for _, o := range seen[i] {
 			o.Drops += total.Drops

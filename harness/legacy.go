@@ -11,7 +11,6 @@ import (
 
 	"github.com/mews-farm/mews/builders/product"
 	"github.com/mews-farm/mews/driver/ebpf"
-	"github.com/mews-farm/mews/harness/agent"
 	"github.com/mews-farm/mews/harness/matrix"
 	"github.com/mews-farm/mews/results/cause"
 )
@@ -28,19 +27,6 @@ func (c *cellRun) startLimit() time.Duration {
 		return probeLimit
 	}
 	return startLimit
-}
-
-// oneByOne says that no two watches run at a time. Each sysdig with a probe of its own has the others' system calls among
-// its events, and of those a run-time of eBPF to pay for: three of them on one emulated vCPU of a busy host lost 499,507
-// events and fell behind by minutes. Their loads take as long one after the other as side by side.
-func (c *cellRun) oneByOne() bool { return c.legacy() && c.Consumer.Kind.V == matrix.Sysdig }
-
-// opening is what the consumer watches for while the content of events is checked.
-func (c *cellRun) opening() agent.ConsumerSpec {
-	if c.oneByOne() {
-		return agent.ConsumerSpec{Kind: c.Consumer.Kind.V}
-	}
-	return c.consumer(c.batches()[0])
 }
 
 // loadLegacy has the userland's sysdig load the probe, and keeps what was said of it. Another consumer loads it itself.

@@ -111,7 +111,7 @@ func TestNeedsWhenThePackagesAreThere(t *testing.T) {
 	if len(planned) != 1 {
 		t.Error("another cell's plan was changed")
 	}
-	if able := c.batches()[0]; len(able) != 1 || able[0].Name != "free" {
+	if able := c.able(); len(able) != 1 || able[0].Name != "free" {
 		t.Errorf("done are %v", able)
 	}
 }

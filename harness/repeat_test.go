@@ -58,7 +58,7 @@ func TestOnlyTheSameVerdictEveryTimeIsAPass(t *testing.T) {
 		passes bool
 	}{{0, "20 of 20", true}, {7, "19 of 20", false}, {1, "19 of 20", false}, {20, "19 of 20", false}} {
 		c, s, v := repeated(t, 20)
-		far := &sighted{lossy: lossy{running: true, starts: 1}, rule: s.Rule, blind: tc.blind}
+		far := &sighted{rule: s.Rule, blind: tc.blind}
 		note, err := c.scenarios(callOf(t), &guest{c: clientOf(t, far)})
 		got := v.of[s.Name]
 		if far.deeds != 40 || got.Repeats == nil || got.Repeats.String() != tc.same {

@@ -52,8 +52,8 @@ func TestRuleThatTheConsumerLacks(t *testing.T) {
 		}
 	}
 	run := &cellRun{Cell: c}
-	if b := run.batches(); len(c.Unable) != 1 || len(b) != 1 || len(b[0]) != 1 || b[0][0].Name != "openat2-read-sensitive" {
-		t.Errorf("the others are not run: unable %v, batches %v", c.Unable, b)
+	if able := run.able(); len(c.Unable) != 1 || len(able) != 1 || able[0].Name != "openat2-read-sensitive" {
+		t.Errorf("the others are not run: unable %v, able %v", c.Unable, able)
 	}
 	if c, err = quickCell(t, testIndex(), 1); err != nil || len(c.Unable) != 0 {
 		t.Errorf("with the overlay: unable %v, error %v", c.Unable, err)
@@ -230,7 +230,7 @@ func TestScenariosThatCannotBe(t *testing.T) {
 	c.Scenarios, c.Unable = c.Scenarios[:1], map[string]*cause.Err{c.Scenarios[0].Name: e}
 	v := &verdicts{of: map[string]results.Scenario{}}
 	c.rec = v
-	far := &lossy{running: true, starts: 1}
+	far := &lossy{}
 	note, err := c.scenarios(callOf(t), &guest{c: clientOf(t, far)})
 	if f := cause.Of(err); f.State != cause.Unsupported || f.Cause != cause.RuleUnsupported {
 		t.Errorf("the stage is %v (%s)", err, note)
@@ -238,7 +238,7 @@ func TestScenariosThatCannotBe(t *testing.T) {
 	if got := v.of[c.Scenarios[0].Name]; got.State != cause.Unsupported || got.Check() != nil {
 		t.Errorf("the scenario is %+v", got)
 	}
-	if spec := c.consumer(c.batches()[0]); len(spec.Watches) > 0 {
+	if spec := c.watching(); len(spec.Watches) > 0 {
 		t.Errorf("it is watched for: %+v", spec.Watches)
 	}
 }

@@ -23,6 +23,21 @@ func Needs(e Expr, fields Schema) []string {
 	})
 }
 
+// noType is what no event's type is, and no condition names.
+const noType typeOnly = "\x00"
+
+// Types is [Needs], and whether the condition holds for events of no other type.
+func Types(e Expr, fields Schema) (types []string, only bool) {
+	exact := true
+	checks(e, func(c *Check) {
+		if asksType(c) && (!slices.Contains([]Op{Eq, Ne, In}, c.Op) || len(c.Transforms) > 0) {
+			exact = false // it may hold for types that it does not name
+		}
+	})
+	rest, holds := given(e, noType, fields)
+	return Needs(e, fields), exact && rest == nil && !holds
+}
+
 // Unsaid is an [*Error] if a condition looks in a field for one of the words that a consumer never says of it; words are by
 // field, with its argument. Where libsinsp says them, the condition would mean something else there.
 func Unsaid(e Expr, words map[string][]string) error {

@@ -29,6 +29,30 @@ func TestNeeds(t *testing.T) {
 	}
 }
 
+func TestTypes(t *testing.T) {
+	for condition, want := range map[string]bool{
+		`evt.type = write and proc.name = x`:                            true,
+		`evt.type in (write, openat) or evt.type = open and fd.num > 1`: true,
+		`not evt.type != write`:                                         true,
+		`evt.type != write`:                                             false,
+		`evt.type = write or proc.name = x`:                             false,
+		`not evt.type = write`:                                          false,
+		`evt.type startswith open`:                                      false, // open_by_handle_at
+		`evt.type exists and fd.num > 1`:                                false,
+		`toupper(evt.type) = WRITE`:                                     false,
+		`evt.type = write and not evt.type contains x`:                  false, // of write alone, and not worth the proof
+		`evt.type = val(fd.name)`:                                       false,
+	} {
+		e, err := Parse(condition)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, only := Types(e, Falco); only != want {
+			t.Errorf("%s holds for the types that it names alone: %t, want %t", condition, only, want)
+		}
+	}
+}
+
 func TestUnsaid(t *testing.T) {
 	words := map[string][]string{"evt.arg.flags": {"O_F_CREATED"}}
 	for condition, want := range map[string]string{

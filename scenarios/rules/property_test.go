@@ -293,7 +293,7 @@ func slowCompare(op Op, kind Kind, a, b string) bool {
 // does not change it; De Morgan holds; a Matcher finds what each program by itself does.
 func TestRandomConditions(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 1975))
-	held := 0
+	held, typed := 0, 0
 	for range 3000 {
 		e := randomExpr(r, 3)
 		roundTrip(t, e)
@@ -306,6 +306,7 @@ func TestRandomConditions(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := NewMatcher(p, mirror)
+		types, only := Types(e, lab)
 		for range 20 {
 			ev := randomEvent(r)
 			got := p.Match(ev)
@@ -314,6 +315,11 @@ func TestRandomConditions(t *testing.T) {
 			}
 			if mirror.Match(ev) == got {
 				t.Fatalf("%s and its negation by De Morgan, %s, are both %v\nof %v", e, deMorgan(e), got, ev)
+			}
+			if v, ok := ev.Field("evt.type", ""); ok && only && !slices.Contains(types, v.Str) {
+				if typed++; got {
+					t.Fatalf("%s\nholds for a type beyond %q\nof %v", e, types, ev)
+				}
 			}
 			want := []int{0}
 			if held++; !got {
@@ -324,6 +330,9 @@ func TestRandomConditions(t *testing.T) {
 				t.Fatalf("the matcher finds %v of %s and its negation, want %v\nof %v", hits, e, want, ev)
 			}
 		}
+	}
+	if typed < 100 {
+		t.Errorf("%d events were of a type that their condition is not about", typed)
 	}
 	if held < 5000 || held > 55000 {
 		t.Errorf("%d of 60000 held: the generator makes conditions that say little", held)

@@ -9,10 +9,12 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/driver/consumer/child"
 	"github.com/mews-farm/mews/driver/consumer/fence"
 	"github.com/mews-farm/mews/driver/ebpf"
 	"github.com/mews-farm/mews/results/cause"
@@ -22,22 +24,31 @@ import (
 type Options struct {
 	Path  string       // the binary; empty means sysdig of $PATH
 	Probe string       // a legacy eBPF probe to load; "": the kernel module is there
-	Fence *fence.Fence // guards every watch: Start makes such events until each process reported one
+	Fence *fence.Fence // guards every watch: Start makes such events until each of them reported one
 }
 
-// fenceEvery is how often Start makes an event. sysdig does not say when it begins to capture.
-const fenceEvery = 100 * time.Millisecond
+const (
+	// fenceEvery is how often Start makes an event. sysdig does not say when it begins to capture.
+	fenceEvery = 100 * time.Millisecond
+	// dropsOfDriver is the one category of drops that sysdig tells.
+	dropsOfDriver = "driver"
+)
 
-// Consumer runs one sysdig process per watch: a sysdig has one filter, and does not say which part of it held.
-// A second process costs about 0.6 s of an emulated guest, and a ring of 8 MiB per CPU in the kernel; with a legacy probe,
-// which each process loads for itself, about 12 s.
+// Consumer runs one sysdig with a chisel for each watch. The filter of its command line is one, and does not say which part
+// of it held; a chisel has a filter and a format of its own, which are those of the command line in all else (since 0.1.85 of
+// 2014, userspace/sysdig/chisel.cpp: sinsp_chisel::run). So each event is read from the kernel and parsed once for all watches.
 type Consumer struct {
 	opts    Options
-	before  []ebpf.Program // what the kernel held before the first process loaded its probe
+	watches []consumer.Watch
+	before  []ebpf.Program // what the kernel held before the process loaded its probe
 	matches chan consumer.Match
-	procs   []*process
-	stop    chan struct{} // closed when nobody reads matches any more
+	proc    *child.Process // nil: it was not started
+	stop    chan struct{}  // closed when nobody reads matches any more
 	once    sync.Once
+
+	mu     sync.Mutex
+	silent map[string]bool // watches that reported no fence yet
+	proven chan struct{}   // closed when there is none left
 }
 
 var _ consumer.Consumer = (*Consumer)(nil)
@@ -47,7 +58,7 @@ func New(opts Options) *Consumer {
 	if opts.Path == "" {
 		opts.Path = "sysdig"
 	}
-	return &Consumer{opts: opts, matches: make(chan consumer.Match, 64), stop: make(chan struct{})}
+	return &Consumer{opts: opts, matches: make(chan consumer.Match, 64), stop: make(chan struct{}), proven: make(chan struct{})}
 }
 
 // Version asks the binary for its version.
@@ -63,43 +74,33 @@ func Version(ctx context.Context, path string) (string, error) {
 	return parseVersion(string(out))
 }
 
-func stderrOf(err error) []cause.Evidence {
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return nil
-	}
-	return evidence(string(exit.Stderr))
-}
-
-// Start runs the processes. Every watch must be guarded by the fence of the options; Start returns when each
-// process reported one. While it runs somebody must read Matches.
+// Start runs the process. Every watch must be guarded by the fence of the options; Start returns when each
+// of them reported one. While it runs somebody must read Matches.
 func (c *Consumer) Start(ctx context.Context, watches []consumer.Watch) (err error) {
 	if c.opts.Probe != "" {
 		if c.before, err = ebpf.Programs(); err != nil {
 			return c.abandon(err)
 		}
 	}
+	c.watches, c.silent = watches, map[string]bool{}
 	for _, w := range watches {
-		args, err := Args(w)
-		if err != nil {
-			return c.abandon(err)
-		}
-		if c.opts.Probe != "" {
-			args = append([]string{ebpf.Flag(c.opts.Probe)}, args...)
-		}
-		p := &process{watch: w, probe: c.opts.Probe != "", ready: make(chan struct{})}
-		cmd := exec.Command(c.opts.Path, args...)
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "LC_ALL=C", "TZ=UTC"}
-		if err := p.start(cmd, c.deliver); err != nil {
-			return c.abandon(cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "start %s for %s: %w", c.opts.Path, w.Name, err).
-				Advise("the userland must hold the package sysdig"))
-		}
-		c.procs = append(c.procs, p)
+		c.silent[w.Name] = true
+	}
+	dir, err := os.MkdirTemp("", "chisels")
+	if err != nil {
+		return c.abandon(cause.Errorf(cause.Internal, cause.FaultHarness, "make a directory for chisels: %w", err))
+	}
+	defer os.RemoveAll(dir) // it reads them before it captures
+	cmd, err := c.opts.command(dir, watches)
+	if err != nil {
+		return c.abandon(err)
+	}
+	if c.proc, err = child.Start(cmd, c.line); err != nil {
+		return c.abandon(cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "start %s: %w", c.opts.Path, err).
+			Advise("the userland must hold the package sysdig"))
 	}
 	go func() {
-		for _, p := range c.procs {
-			<-p.Done()
-		}
+		<-c.proc.Done()
 		close(c.matches)
 	}()
 	if err := c.prove(ctx); err != nil {
@@ -108,78 +109,93 @@ func (c *Consumer) Start(ctx context.Context, watches []consumer.Watch) (err err
 	return nil
 }
 
-// prove makes fences until every process reported one.
+// prove makes fences until every watch reported one.
 func (c *Consumer) prove(ctx context.Context) error {
 	tick := time.NewTicker(fenceEvery)
 	defer tick.Stop()
-	for _, p := range c.procs {
-		for waiting := true; waiting; {
-			if err := c.opts.Fence.Make(fence.NewToken()); err != nil {
-				return cause.Errorf(cause.Internal, cause.FaultHarness, "make a fence: %w", err)
+	for {
+		if err := c.opts.Fence.Make(fence.NewToken()); err != nil {
+			return cause.Errorf(cause.Internal, cause.FaultHarness, "make a fence: %w", err)
+		}
+		select {
+		case <-c.proven:
+			return nil
+		case <-c.proc.Done():
+			return c.died()
+		case <-ctx.Done():
+			if c.opts.Probe != "" {
+				return ebpf.Late(c.opts.Probe, c.before, c.proc.Stderr(), ctx.Err())
 			}
-			select {
-			case <-p.ready:
-				waiting = false
-			case <-p.Done():
-				return p.died()
-			case <-ctx.Done():
-				if p.probe {
-					return ebpf.Late(c.opts.Probe, c.before, p.Stderr(), ctx.Err())
-				}
-				return cause.Failf(cause.NoEvents, cause.FaultDriver, "sysdig for %s runs, but reported none of the events that it must: %w", p.watch.Name, ctx.Err()).
-					With(evidence(p.Stderr())...)
-			case <-tick.C:
-			}
+			return cause.Failf(cause.NoEvents, cause.FaultDriver, "sysdig runs, but reported none of the events that it must for %s: %w", strings.Join(c.unheard(), ", "), ctx.Err()).
+				With(evidence(c.proc.Stderr())...)
+		case <-tick.C:
 		}
 	}
-	return nil
 }
 
-// deliver passes a match on, and notes a process's first fence.
-func (c *Consumer) deliver(p *process, m consumer.Match) {
+// line passes a match on, and notes a watch's first fence.
+func (c *Consumer) line(line []byte) error {
+	m, err := ParseLine(line, c.watches)
+	if err != nil {
+		return err
+	}
 	if _, ok := c.opts.Fence.Token(m); ok {
-		p.once.Do(func() { close(p.ready) })
+		c.heard(m.Watch)
 	}
 	select {
 	case c.matches <- m:
 	case <-c.stop:
 	}
+	return nil
+}
+
+func (c *Consumer) heard(watch string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.silent[watch] {
+		delete(c.silent, watch)
+		if len(c.silent) == 0 {
+			close(c.proven)
+		}
+	}
+}
+
+// unheard are the watches that reported nothing, in their order.
+func (c *Consumer) unheard() (names []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.watches {
+		if c.silent[w.Name] {
+			names = append(names, w.Name)
+		}
+	}
+	return names
 }
 
 // abandon ends what Start began.
 func (c *Consumer) abandon(err error) error {
 	c.once.Do(func() { close(c.stop) })
-	for _, p := range c.procs {
-		p.Kill()
+	if c.proc != nil {
+		c.proc.Kill()
+	} else {
+		close(c.matches)
 	}
 	return err
 }
 
-// Matches is the stream of matches, fences among them. Matches of one watch come in the order of the events.
+// Matches is the stream of matches, fences among them, in the order of the events.
 func (c *Consumer) Matches() <-chan consumer.Match { return c.matches }
 
-// Stop interrupts the processes and adds up what they report. Events and drops are counted once per process:
-// each reads a ring of its own, and a drop in any of them can make its watch silent.
+// Stop interrupts the process and reads what it reports.
 func (c *Consumer) Stop(ctx context.Context) (consumer.Stats, error) {
-	stats := consumer.Stats{DropsBy: map[string]uint64{}}
-	var errs []error
-	for _, p := range c.procs {
-		errs = append(errs, p.interrupt())
+	asked := c.interrupt()
+	select {
+	case <-c.proc.Done():
+	case <-ctx.Done():
+		c.once.Do(func() { close(c.stop) })
+		c.proc.Kill()
+		return consumer.Stats{}, errors.Join(asked, cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "sysdig does not end when interrupted: %w", ctx.Err()))
 	}
-	for _, p := range c.procs {
-		select {
-		case <-p.Done():
-		case <-ctx.Done():
-			c.once.Do(func() { close(c.stop) })
-			p.Kill()
-			errs = append(errs, cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "sysdig for %s does not end when interrupted: %w", p.watch.Name, ctx.Err()))
-			continue
-		}
-		events, drops, err := p.totals()
-		stats.Events += events
-		stats.Drops += drops
-		stats.DropsBy[p.watch.Name] = drops
-		errs = append(errs, err)
-	}
-	return stats, errors.Join(errs...)
+	stats, err := c.totals()
+	return stats, errors.Join(asked, err)
 }

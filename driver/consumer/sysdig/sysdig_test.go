@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -25,19 +26,39 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// pretend is a process that talks like sysdig 0.41.4. How it misbehaves is the last word of its filter.
+// filterOf is what a chisel filters by.
+var filterOf = regexp.MustCompile(`set_filter\("(.*)"\)`)
+
+// pretend is a process that talks like sysdig 0.41.4 with a chisel for each watch. How it misbehaves is the filter of the last.
 func pretend(args []string) int {
-	filter := args[len(args)-1]
-	_, dir, _ := strings.Cut(filter, "startswith ")
-	dir = strings.TrimSuffix(dir, "/)")
-	mode := strings.Fields(strings.TrimPrefix(filter, "("))[0]
+	var modes []string
+	var dir string
+	for i, a := range args {
+		if a != "-c" {
+			continue
+		}
+		lua, err := os.ReadFile(args[i+1] + ".lua")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "can't open file", args[i+1])
+			return 1
+		}
+		filter := filterOf.FindStringSubmatch(string(lua))[1]
+		_, dir, _ = strings.Cut(filter, "startswith ")
+		dir = strings.TrimSuffix(dir, "/)")
+		modes = append(modes, strings.Fields(strings.TrimPrefix(filter, "("))[0])
+	}
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt)
-	fenced := func() { fmt.Printf(`{"evt.rawtime":1795305077010549472,"fd.name":"%s/abc"}`+"\n", dir) }
+	last := len(modes) - 1
+	fenced := func(upTo int) {
+		for i := range upTo + 1 {
+			fmt.Printf(`%d {"evt.rawtime":1795305077010549472,"fd.name":"%s/abc"}`+"\n", i, dir)
+		}
+	}
 	totals := func() { fmt.Fprint(os.Stderr, "Driver Events:1154\nDriver Drops:3\nSuppressed by Comm:0\n") }
-	switch mode {
+	switch modes[last] {
 	case "unknown.field=1)":
-		fmt.Fprintln(os.Stderr, "filter_check called with nonexistent field unknown.field")
+		fmt.Fprintf(os.Stderr, "invalid filter in chisel watch%d: filter_check called with nonexistent field unknown.field\nchisel error\n", last)
 		return 1
 	case "new.driver=1)":
 		fmt.Fprintln(os.Stderr, "Driver supports API version 8.0.4, but running version needs 1.0.0")
@@ -45,25 +66,28 @@ func pretend(args []string) int {
 	case "old.driver=1)":
 		fmt.Fprintln(os.Stderr, "Minimum API version supported by scap: 8.0.0, but the running driver uses 1.0.0")
 		return 1
-	case "mute=1)":
+	case "mute=1)": // the other reports
+		fenced(last - 1)
 		<-interrupted
 		totals()
 	case "garbage=1)":
-		fenced()
+		fenced(last)
 		fmt.Println("Unable to do something")
 		<-interrupted
 		totals()
 	case "wordless=1)":
-		fenced()
+		fenced(last)
 		<-interrupted
 	case "deaf=1)":
-		fenced()
+		fenced(last)
 		for {
 			<-interrupted
 		}
 	default:
-		fenced()
-		fmt.Println(`{"evt.rawtime":1795305077174729035,"fd.name":"/etc/shadow","proc.env":"A=a b\nc","proc.args":null,"proc.is_exe_upper_layer":true,"fd.num":3}`)
+		fenced(last)
+		for i := range modes {
+			fmt.Printf(`%d {"evt.rawtime":1795305077174729035,"fd.name":"/etc/shadow","proc.env":"A=a b\nc","proc.args":null,"proc.is_exe_upper_layer":true,"fd.num":3}`+"\n", i)
+		}
 		<-interrupted
 		totals()
 	}
@@ -110,7 +134,7 @@ func TestConsumer(t *testing.T) {
 	if startErr != nil || stopErr != nil {
 		t.Fatal(startErr, stopErr)
 	}
-	if want := (consumer.Stats{Events: 2308, Drops: 6, DropsBy: map[string]uint64{"w0": 3, "w1": 3}}); !reflect.DeepEqual(stats, want) {
+	if want := (consumer.Stats{Events: 1154, Drops: 3, DropsBy: map[string]uint64{"driver": 3}}); !reflect.DeepEqual(stats, want) {
 		t.Errorf("stats %+v, want %+v", stats, want)
 	}
 	if len(got) != 2 {
@@ -135,10 +159,10 @@ func TestConsumerBroken(t *testing.T) {
 		state    cause.State
 		evidence string
 	}{
-		"unknown.field=1": {true, time.Minute, cause.ConsumerBroken, cause.Error, "nonexistent field unknown.field"},
+		"unknown.field=1": {true, time.Minute, cause.ConsumerBroken, cause.Error, "unknown.field sysdig's stderr: chisel error watch1.lua: w1: (unknown.field=1)"},
 		"new.driver=1":    {true, time.Minute, cause.APISchemaMismatch, cause.Fail, "but running version needs"},
 		"old.driver=1":    {true, time.Minute, cause.APISchemaMismatch, cause.Fail, "supported by scap"},
-		"mute=1":          {true, 500 * time.Millisecond, cause.NoEvents, cause.Fail, ""},
+		"mute=1":          {true, 500 * time.Millisecond, cause.NoEvents, cause.Fail, ""}, // one of two
 		"garbage=1":       {false, time.Minute, cause.ConsumerBroken, cause.Error, "Unable to do something"},
 		"wordless=1":      {false, time.Minute, cause.ConsumerBroken, cause.Error, "Driver Events:"},
 		"deaf=1":          {false, 2 * time.Second, cause.ConsumerBroken, cause.Error, "does not end"},
@@ -157,27 +181,61 @@ func TestConsumerBroken(t *testing.T) {
 	}
 }
 
-func TestArgs(t *testing.T) {
-	got, err := sysdig.Args(consumer.Watch{Condition: "evt.type=open", Fields: []string{"proc.name", "proc.aname[2]", "proc.name", "evt.rawtime"}})
-	want := []string{"--unbuffered", "-v", "-j", "-p", "*%evt.rawtime %proc.name %proc.aname[2]", "evt.type=open"}
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %q, %v, want %q", got, err, want)
+func TestChisel(t *testing.T) {
+	w := consumer.Watch{Condition: "evt.type=open and fd.name=\"a\\b\xff\n\"", Fields: []string{"proc.name", "proc.aname[2]", "proc.name", "evt.rawtime"}}
+	got, err := sysdig.Chisel(w, "7 ")
+	const want = `description, short_description, category, args = "a watch", "a watch", "mews", {}
+function on_init()
+	chisel.set_filter("evt.type=open and fd.name=\034a\092b\255\010\034")
+	chisel.set_event_formatter("*%evt.rawtime %proc.name %proc.aname[2]")
+	return true
+end
+function on_event()
+	io.write("7 ")
+	return true
+end
+`
+	if err != nil || got != want {
+		t.Errorf("got %s, %v, want %s", got, err, want)
 	}
 	for _, bad := range []string{"", "proc.name %evt.time", "-w/etc/passwd", "proc.aname[2", "proc name"} {
-		if got, err := sysdig.Args(consumer.Watch{Fields: []string{bad}}); err == nil {
+		if got, err := sysdig.Chisel(consumer.Watch{Fields: []string{bad}}, "0 "); err == nil {
 			t.Errorf("field %q gives %q", bad, got)
 		}
 	}
 }
 
+func TestFilter(t *testing.T) {
+	watch := func(c string) consumer.Watch { return consumer.Watch{Condition: c} }
+	for _, tc := range []struct {
+		want       string
+		conditions []string
+	}{
+		{"evt.type in (execve, open)", []string{"evt.type=open", "evt.type=execve and proc.name=a"}},
+		{"(evt.type=open) or (proc.name=a)", []string{"evt.type=open", "proc.name=a"}}, // of any type
+		{"", []string{"evt.type=open", "evt.type=execve and"}},
+	} {
+		var watches []consumer.Watch
+		for _, c := range tc.conditions {
+			watches = append(watches, watch(c))
+		}
+		if got := sysdig.Filter(watches); got != tc.want {
+			t.Errorf("%q are filtered by %q, want %q", tc.conditions, got, tc.want)
+		}
+	}
+}
+
 func FuzzParseLine(f *testing.F) {
-	f.Add([]byte(`{"evt.num":219,"evt.rawtime":1795305077010549472,"evt.res":"ENOENT","fd.name":null,"proc.is_exe_upper_layer":false}`))
-	f.Add([]byte(`{"evt.rawtime":"1","evt.args":[{"a":1}]}`))
-	f.Add([]byte(`null`))
+	f.Add([]byte(`0 {"evt.num":219,"evt.rawtime":1795305077010549472,"evt.res":"ENOENT","fd.name":null,"proc.is_exe_upper_layer":false}`))
+	f.Add([]byte(`1 {"evt.rawtime":"1","evt.args":[{"a":1}]}`))
+	f.Add([]byte(`{"evt.rawtime":"1"}`))
+	f.Add([]byte(`2 {"evt.rawtime":"1"}`))
+	f.Add([]byte(`0 null`))
+	watches := []consumer.Watch{{Name: "0"}, {Name: "1"}}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		m, err := sysdig.ParseLine(line, consumer.Watch{Name: "w"})
-		if err == nil && (m.Watch != "w" || m.Fields == nil) {
-			t.Errorf("match %+v", m)
+		m, err := sysdig.ParseLine(line, watches)
+		if err == nil && (m.Fields == nil || strings.TrimLeft(strings.Fields(string(line))[0], "+0") != strings.TrimLeft(m.Watch, "0")) {
+			t.Errorf("%q is match %+v", line, m)
 		}
 	})
 }

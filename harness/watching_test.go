@@ -24,7 +24,7 @@ import (
 	"github.com/mews-farm/mews/scenarios"
 )
 
-// stableCell is a cell of profile stable, whose rules are more than Falco's module has room for.
+// stableCell is a cell of profile stable, which has many rules.
 func stableCell(t *testing.T, driver string) *cellRun {
 	t.Helper()
 	m, cat := shippedMatrix(t)
@@ -38,43 +38,29 @@ func stableCell(t *testing.T, driver string) *cellRun {
 	return &cellRun{Cell: p.Cells[0]}
 }
 
-func TestBatches(t *testing.T) {
-	c := stableCell(t, "falco-kmod")
-	batches := c.batches()
-	if len(c.Rules) <= maxRules || len(batches) < 2 {
-		t.Fatalf("%d rules in %d batches: nothing is divided", len(c.Rules), len(batches))
-	}
-	var all []string
-	for i, b := range batches {
-		spec := c.consumer(b)
-		if n := len(spec.Watches); spec.Kind != agent.Sysdig || n == 0 || n > maxRules {
-			t.Errorf("batch %d has %d watches for %s", i, n, spec.Kind)
+// One consumer watches for all rules at once, with every field that any of a rule's scenarios is judged by.
+func TestWatching(t *testing.T) {
+	for _, driver := range []string{"falco-kmod", "mews-modern"} {
+		c := stableCell(t, driver)
+		spec := c.watching()
+		if len(spec.Watches) != len(c.Rules) || len(c.Rules) < 10 || len(c.able()) != len(c.Scenarios) {
+			t.Errorf("%s: %d watches for %d rules, %d of %d scenarios", driver, len(spec.Watches), len(c.Rules), len(c.able()), len(c.Scenarios))
 		}
-		for _, s := range b {
-			all = append(all, s.Name)
+		for _, s := range c.Scenarios {
 			w := slices.IndexFunc(spec.Watches, func(w consumer.Watch) bool { return w.Name == s.Rule })
 			if w < 0 {
-				t.Fatalf("batch %d does not watch for %s", i, s.Rule)
+				t.Fatalf("%s: nothing watches for %s", driver, s.Rule)
 			}
 			for f := range fieldsOf(s) {
 				if !slices.Contains(spec.Watches[w].Fields, f) {
-					t.Errorf("batch %d: the watch for %s does not report %s", i, s.Rule, f)
+					t.Errorf("%s: the watch for %s does not report %s", driver, s.Rule, f)
 				}
 			}
 		}
 	}
-	var want []string
-	for _, s := range c.Scenarios {
-		want = append(want, s.Name)
-	}
-	if !slices.Equal(all, want) {
-		t.Errorf("the batches have %s, the cell has %s", strings.Join(all, " "), strings.Join(want, " "))
-	}
-	if n := len(stableCell(t, "mews-modern").batches()); n != 1 {
-		t.Errorf("mews's own consumer watches for everything at once, and is started %d times", n)
-	}
-	if b := (&cellRun{Cell: &Cell{}}).batches(); len(b) != 1 || len(b[0]) != 0 {
-		t.Errorf("a cell without scenarios has the batches %v: its events are checked under a consumer too", b)
+	// The events of a cell without scenarios are checked under a consumer too.
+	if c := (&cellRun{Cell: &Cell{}}); len(c.able()) != 0 || len(c.watching().Watches) != 0 {
+		t.Errorf("a cell without scenarios watches for %+v", c.watching())
 	}
 }
 
@@ -83,18 +69,18 @@ func TestWatchHasTheFieldsOfAllItsScenarios(t *testing.T) {
 	c := stableCell(t, "falco-kmod")
 	one, other := c.Scenarios[0], c.Scenarios[0]
 	other.Expect.Fields = map[string]string{"proc.vpid": "1"}
-	spec := c.consumer([]scenarios.Scenario{one, other})
+	c.Scenarios = []scenarios.Scenario{one, other}
+	spec := c.watching()
 	if len(spec.Watches) != 1 || !slices.Contains(spec.Watches[0].Fields, "proc.vpid") || !slices.Contains(spec.Watches[0].Fields, "proc.exepath") {
 		t.Errorf("watches %+v", spec.Watches)
 	}
 }
 
-// lossy is an agent whose consumer sees nothing of any deed, and loses events in one of its starts.
+// lossy is an agent whose consumer runs, sees nothing of any deed, and loses events.
 type lossy struct {
 	wire.AgentService // nil: no other call is expected
-	running           bool
-	starts            int
-	losing            int // the start that loses
+	drops             uint64
+	stopped           bool
 	deeds             int
 	skipping          int // the deed during which the kernel skips a program
 }
@@ -103,18 +89,9 @@ func (l *lossy) Hello(context.Context, *wire.Empty) (*wire.HelloReply, error) {
 	return &wire.HelloReply{Release: "7.3.4", Machine: "x86_64"}, nil
 }
 
-func (l *lossy) StartConsumer(_ context.Context, r *wire.StartConsumerRequest) (*wire.StartConsumerReply, error) {
-	if l.running || len(r.GetWatches()) > maxRules {
-		return nil, errors.New("there is no room for it")
-	}
-	l.running = true
-	l.starts++
-	return &wire.StartConsumerReply{}, nil
-}
-
 func (l *lossy) RunDeed(_ context.Context, r *wire.RunDeedRequest) (*wire.RunDeedReply, error) {
 	var d scenarios.Deed
-	if err := json.Unmarshal(r.GetRequest(), &d); err != nil || !l.running {
+	if err := json.Unmarshal(r.GetRequest(), &d); err != nil || l.stopped {
 		return nil, errors.Join(errors.New("nobody watches"), err)
 	}
 	res := scenarios.Result{ID: d.ID, PID: 9, Want: len(d.Steps)}
@@ -130,12 +107,8 @@ func (l *lossy) RunDeed(_ context.Context, r *wire.RunDeedRequest) (*wire.RunDee
 }
 
 func (l *lossy) StopConsumer(context.Context, *wire.Empty) (*wire.StopConsumerReply, error) {
-	l.running = false
-	reply := &wire.StopConsumerReply{Events: 10}
-	if l.starts == l.losing {
-		reply.Drops = 3
-	}
-	return reply, nil
+	l.stopped = true
+	return &wire.StopConsumerReply{Events: 10, Drops: l.drops}, nil
 }
 
 // clientOf speaks with an agent until the test ends.
@@ -177,31 +150,23 @@ type verdicts struct {
 
 func (v *verdicts) Scenario(s results.Scenario) error { v.of[s.Name] = s; return nil }
 
-// What is lost while the consumer watches for some rules takes nothing from the silence of the others.
-func TestDropsCountForTheirOwnBatch(t *testing.T) {
-	far := &lossy{running: true, starts: 1, losing: 2} // the stage before has started it for the first batch
-	c := stableCell(t, "falco-kmod")
-	v := &verdicts{of: map[string]results.Scenario{}}
-	c.rec = v
-	note, err := c.scenarios(callOf(t), &guest{c: clientOf(t, far)})
-	if cause.Of(err).Cause != cause.RuleSilent {
-		t.Errorf("the stage is %v, as bad as the worst of them is RULE_SILENT", err)
-	}
-	batches := c.batches()
-	if want := fmt.Sprintf("0 of %d as expected; %d events, 3 drops", len(c.Scenarios), 10*len(batches)); note != want {
-		t.Errorf("note %q, want %q", note, want)
-	}
-	if far.starts != len(batches) || far.running {
-		t.Errorf("%d starts for %d batches, still running: %v", far.starts, len(batches), far.running)
-	}
-	for i, b := range batches {
-		want := cause.RuleSilent
-		if i+1 == far.losing {
-			want = cause.EventDrops
+// Nothing is said of a silence before the totals are known, and where events were lost it proves nothing.
+func TestDropsTakeTheProofFromSilence(t *testing.T) {
+	for drops, want := range map[uint64]cause.Cause{0: cause.RuleSilent, 3: cause.EventDrops} {
+		far := &lossy{drops: drops}
+		c := stableCell(t, "falco-kmod")
+		v := &verdicts{of: map[string]results.Scenario{}}
+		c.rec = v
+		note, err := c.scenarios(callOf(t), &guest{c: clientOf(t, far)})
+		if cause.Of(err).Cause != want {
+			t.Errorf("%d drops: the stage is %v, want %s", drops, err, want)
 		}
-		for _, s := range b {
+		if said := fmt.Sprintf("0 of %d as expected; 10 events, %d drops", len(c.Scenarios), drops); note != said || !far.stopped {
+			t.Errorf("note %q, want %q; stopped: %t", note, said, far.stopped)
+		}
+		for _, s := range c.Scenarios {
 			if got := v.of[s.Name]; got.Cause != want {
-				t.Errorf("batch %d: %s is %s %s, want %s", i, s.Name, got.State, got.Cause, want)
+				t.Errorf("%d drops: %s is %s %s, want %s", drops, s.Name, got.State, got.Cause, want)
 			}
 		}
 	}
@@ -210,7 +175,7 @@ func TestDropsCountForTheirOwnBatch(t *testing.T) {
 // A silence during which the kernel skipped the driver's programs is not the rule's, and says nothing of the others'.
 func TestSkippedProgramsCountForTheirOwnScenario(t *testing.T) {
 	const second = 4 // its attack: each has a twin before it
-	far := &lossy{running: true, starts: 1, skipping: second}
+	far := &lossy{skipping: second}
 	c := stableCell(t, "mews-modern")
 	v := &verdicts{of: map[string]results.Scenario{}}
 	c.rec = v
@@ -218,7 +183,7 @@ func TestSkippedProgramsCountForTheirOwnScenario(t *testing.T) {
 	if cause.Of(err).State != cause.Fail || !strings.HasSuffix(note, ", and 6 for which the kernel did not run the driver's programs") {
 		t.Errorf("%s: %v", note, err)
 	}
-	for i, s := range c.batches()[0] {
+	for i, s := range c.able() {
 		want := cause.RuleSilent
 		if i == second/2-1 {
 			want = cause.EventDrops

@@ -215,6 +215,7 @@ func (c *cellRun) inClone(ctx context.Context, ready *machine.Snapshot, logged u
 		return &outcome{err: err}
 	}
 	defer g.stop()
+	g.thrown = true
 	c.undone.Add(-1)
 	call := c.through(ctx, g)
 	var lines []agent.KernelLine

@@ -99,7 +99,7 @@ func compared(condition, id string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, fields := range []rules.Schema{native.Schema, rules.Sysdig041.Fields} {
+	for _, fields := range []rules.Schema{native.Schema(), rules.Sysdig041.Fields} {
 		if _, err := rules.Compile(e, fields); err != nil {
 			return "", err
 		}

@@ -25,6 +25,7 @@ type guest struct {
 	leave  func() // gives its place back
 	born   time.Time
 	dir    string // where its logs go
+	thrown bool   // away, after one scenario
 	driver string // what a kernel's stack trace calls the driver once it is loaded; empty before
 }
 

@@ -214,7 +214,7 @@ func (c *cellRun) observe(call call, g *guest, s scenarios.Scenario) (scenarios.
 		}
 		var rep agent.DeedReport
 		if err := call(deedLimit, func(ctx context.Context) error {
-			rep, err = g.c.RunDeed(ctx, agent.Deed{ID: side.id, Context: string(deed.Context), Request: req})
+			rep, err = g.c.RunDeed(ctx, agent.Deed{ID: side.id, Context: string(deed.Context), Request: req, Leave: g.thrown})
 			return err
 		}); err != nil {
 			return o, killed(s.Name+"'s "+side.name, err)

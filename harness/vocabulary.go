@@ -64,7 +64,7 @@ func plainly(e rules.Expr) (string, error) { return e.String(), nil }
 func vocabularyOf(ctx context.Context, m *matrix.Matrix, c matrix.Consumer, r Resolver) (vocabulary, error) {
 	switch c.Kind.V {
 	case agent.Native:
-		return vocabulary{name: "consumer native", fields: native.Schema, write: native.Write}, nil
+		return vocabulary{name: "consumer native", fields: native.Schema(), write: native.Write}, nil
 	case agent.Sysdig:
 		userland, _ := m.Userlands.Get(c.Userland.V)
 		pkg, err := r.Find(ctx, matrix.Values(userland.Suites), "sysdig")

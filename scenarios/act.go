@@ -3,12 +3,15 @@
 package scenarios
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -69,28 +72,59 @@ func (r Result) Err() error {
 	return nil
 }
 
-// Act is the entry of `mews-agent act`: it writes a newline to w when it waits for its deed, reads a [Deed] as JSON from r, does
-// its steps in this process and writes a [Result] as JSON to w. The error is for a deed that could not be read or a result that could not be
-// written; a step that failed is in the Result.
+// Act is the entry of `mews-agent act`: it writes a newline to w when it waits for its deed, reads a [Deed] as JSON in one line from r, does
+// its steps in this process, writes a [Result] as JSON in one line to w and another newline, and stays until r ends. A deed whose
+// last step has this process become another program leaves out that newline. The error is for a deed that could not be read or a result
+// that could not be written; a step that failed is in the Result.
 func Act(ctx context.Context, r io.Reader, w io.Writer) error {
+	if err := warm(); err != nil {
+		return err
+	}
 	if _, err := io.WriteString(w, "\n"); err != nil { // white space, before JSON
 		return err
 	}
-	d, err := ReadDeed(r)
+	stays, err := perform(ctx, r, w)
+	if err != nil || !stays {
+		return err
+	}
+	if _, err := io.WriteString(w, "\n"); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, r)
+	return err
+}
+
+// warm reads a deed and writes a result for nobody. What encoding/json works out of a type when it first meets it is in memory then, and
+// the clones of a guest in which this process waits do not do it again.
+func warm() error {
+	const deed = `{"id":"0123456789ab","context":"host","steps":[{"open":{"syscall":"openat","path":"/","flags":["O_RDONLY"]}}]}`
+	if _, err := ReadDeed(strings.NewReader(deed)); err != nil {
+		return err
+	}
+	return json.NewEncoder(io.Discard).Encode(Result{Steps: []StepResult{{}}})
+}
+
+// perform reads and does a deed. The process does not stay what it is if the deed's last step was done.
+func perform(ctx context.Context, r io.Reader, w io.Writer) (stays bool, err error) {
+	line, err := bufio.NewReader(io.LimitReader(r, maxDeed+1)).ReadBytes('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	d, err := ReadDeed(bytes.NewReader(line))
 	if err != nil {
-		return fmt.Errorf("the deed cannot be read: %w", err)
+		return false, fmt.Errorf("the deed cannot be read: %w", err)
 	}
 	if env := os.Getenv(EnvID); env != d.ID {
-		return fmt.Errorf("the deed's id is %q and %s is %q: an alert could not be told from another's", d.ID, EnvID, env)
+		return false, fmt.Errorf("the deed's id is %q and %s is %q: an alert could not be told from another's", d.ID, EnvID, env)
 	}
 	res := Result{ID: d.ID, PID: os.Getpid(), Want: len(d.Steps) + len(d.Cleanup), Steps: []StepResult{}}
 	if err := able(d.Capabilities); err != nil {
 		res.Steps = append(res.Steps, failed(StepResult{Action: actionNeeds, Detail: Detail{FD: -1}}, nil, err))
-		return json.NewEncoder(w).Encode(res)
+		return true, json.NewEncoder(w).Encode(res)
 	}
 	for _, s := range d.Steps {
 		if _, ok := s.action.(last); ok {
-			return leave(ctx, w, res, s.action)
+			return false, leave(ctx, w, res, s.action)
 		}
 		sr := do(ctx, s.action)
 		res.Steps = append(res.Steps, sr)
@@ -101,7 +135,7 @@ func Act(ctx context.Context, r io.Reader, w io.Writer) error {
 	for _, s := range d.Cleanup {
 		res.Steps = append(res.Steps, do(ctx, s.action))
 	}
-	return json.NewEncoder(w).Encode(res)
+	return true, json.NewEncoder(w).Encode(res)
 }
 
 // leave does the last step of a deed, after which this process is another program: the result that says so is written
@@ -128,7 +162,7 @@ func ReadDeed(r io.Reader) (Deed, error) {
 	if err := unmarshalStrict(data, &d); err != nil {
 		return d, err
 	}
-	if !idForm.MatchString(d.ID) {
+	if !idForm().MatchString(d.ID) {
 		return d, fmt.Errorf("the id %q is not 12 to 32 hexadecimal digits", d.ID)
 	}
 	return d, d.Container.check()

@@ -8,10 +8,10 @@ import (
 	"maps"
 	"path"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/mews-farm/mews/internal/lazy"
 	"github.com/mews-farm/mews/internal/nearest"
 	"github.com/mews-farm/mews/internal/strictyaml"
 	"github.com/mews-farm/mews/scenarios/rules"
@@ -40,8 +40,8 @@ type document struct {
 }
 
 var (
-	nameForm  = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	fieldForm = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+(\[[^\[\]"'\s]+\])?$`)
+	nameForm  = lazy.Regexp(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	fieldForm = lazy.Regexp(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+(\[[^\[\]"'\s]+\])?$`)
 )
 
 // Parse reads a scenario's file; file is its name, NAME.yaml. All mistakes found are joined. What a file may
@@ -63,7 +63,7 @@ func Parse(file string, data []byte) (Scenario, error) {
 		Expect:      Expect{Priority: d.Expect.Priority, Fields: map[string]string{}},
 	}
 	var errs []error
-	if !nameForm.MatchString(s.Name) || s.Name+".yaml" != path.Base(file) {
+	if !nameForm().MatchString(s.Name) || s.Name+".yaml" != path.Base(file) {
 		errs = append(errs, d.Name.Errorf("the name %q is not that of the file, in small letters, digits and hyphens", s.Name))
 	}
 	if s.Context != Host && s.Context != Container {
@@ -85,7 +85,7 @@ func Parse(file string, data []byte) (Scenario, error) {
 		}
 	}
 	for _, e := range d.Expect.Fields {
-		if s.Expect.Fields[e.Key.V] = e.Value; !fieldForm.MatchString(e.Key.V) {
+		if s.Expect.Fields[e.Key.V] = e.Value; !fieldForm().MatchString(e.Key.V) {
 			errs = append(errs, e.Key.Errorf("%q is no field; one has the form proc.name or proc.aname[2]", e.Key.V))
 		} else if name, _, _ := strings.Cut(e.Key.V, "["); !known(name) {
 			errs = append(errs, e.Key.Errorf("no consumer has a field %q%s", name, nearest.Hint(name, rules.Falco.(rules.Lister).Fields())))

@@ -150,7 +150,7 @@ func TestDeeds(t *testing.T) {
 
 func TestNewID(t *testing.T) {
 	a, b := NewID(), NewID()
-	if a == b || !idForm.MatchString(a) || !idForm.MatchString(b) {
+	if a == b || !idForm().MatchString(a) || !idForm().MatchString(b) {
 		t.Errorf("ids %q and %q", a, b)
 	}
 }

@@ -6,11 +6,11 @@ import (
 	"context"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/mews-farm/mews/internal/lazy"
 	"github.com/mews-farm/mews/scenarios/suite"
 )
 
@@ -36,11 +36,11 @@ func (a SuiteTest) fill(substitution) (Action, error) { return a, nil }
 
 func (SuiteTest) needs() []string { return nil }
 
-var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
+var notInNames = lazy.Regexp(`[^a-z0-9]+`)
 
 // slug is text as a part of a scenario's name.
 func slug(text string) string {
-	return strings.Trim(notInNames.ReplaceAllString(strings.ToLower(text), "-"), "-")
+	return strings.Trim(notInNames().ReplaceAllString(strings.ToLower(text), "-"), "-")
 }
 
 // OfSuite makes a scenario of each test of a suite of event-generator's: FILE-TEST, and -N for the Nth of its cases.

@@ -24,7 +24,7 @@ func TestOfSuite(t *testing.T) {
 			t.Fatalf("%s: %d scenarios, want %d: %v", file, len(list), want, err)
 		}
 		for _, s := range list {
-			if !nameForm.MatchString(s.Name) {
+			if !nameForm().MatchString(s.Name) {
 				t.Errorf("the name %q", s.Name)
 			}
 			d, err := s.AttackDeed(attackID, nil)

@@ -4,11 +4,11 @@ package scenarios
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/mews-farm/mews/internal/lazy"
 	"github.com/mews-farm/mews/internal/nearest"
 	"github.com/mews-farm/mews/internal/strictyaml"
 	"github.com/mews-farm/mews/results/cause"
@@ -31,9 +31,9 @@ type needsForm struct {
 }
 
 var (
-	callForm   = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
-	optionForm = regexp.MustCompile(`^CONFIG_[A-Z0-9_]+(=(y|m))?$`)
-	boundForm  = regexp.MustCompile(`^(>=|<) ?([0-9]+)\.([0-9]+)$`)
+	callForm   = lazy.Regexp(`^[a-z][a-z0-9_]*$`)
+	optionForm = lazy.Regexp(`^CONFIG_[A-Z0-9_]+(=(y|m))?$`)
+	boundForm  = lazy.Regexp(`^(>=|<) ?([0-9]+)\.([0-9]+)$`)
 )
 
 // needs are the form's, with what is wrong with them, each at its place.
@@ -41,7 +41,7 @@ func (f needsForm) needs() (Needs, []error) {
 	out := Needs{Kernel: f.Kernel.V}
 	var errs []error
 	for _, c := range f.Syscalls {
-		if out.Syscalls = append(out.Syscalls, c.V); !callForm.MatchString(c.V) {
+		if out.Syscalls = append(out.Syscalls, c.V); !callForm().MatchString(c.V) {
 			errs = append(errs, c.Errorf("%q is no name of a system call, as in openat2", c.V))
 		}
 	}
@@ -51,7 +51,7 @@ func (f needsForm) needs() (Needs, []error) {
 		}
 	}
 	for _, o := range f.Config {
-		if out.Config = append(out.Config, o.V); !optionForm.MatchString(o.V) {
+		if out.Config = append(out.Config, o.V); !optionForm().MatchString(o.V) {
 			errs = append(errs, o.Errorf("%q is no option of a kernel's configuration, as in CONFIG_IO_URING (y or m), CONFIG_IO_URING=y or CONFIG_DUMMY=m", o.V))
 		}
 	}
@@ -91,7 +91,7 @@ func bounds(text string) ([]bound, error) {
 	var out []bound
 	low, high := version{}, version{1 << 20}
 	for part := range strings.SplitSeq(text, ",") {
-		m := boundForm.FindStringSubmatch(strings.TrimSpace(part))
+		m := boundForm().FindStringSubmatch(strings.TrimSpace(part))
 		if m == nil {
 			return nil, fmt.Errorf("%q is no range of kernels, as in \">= 5.6, < 6.12\": a bound is >= or < with MAJOR.MINOR, for what comes after that each distribution counts in its own way", text)
 		}
@@ -115,7 +115,7 @@ func bounds(text string) ([]bound, error) {
 	return out, nil
 }
 
-var releaseForm = regexp.MustCompile(`^([0-9]{1,3})\.([0-9]{1,3})`)
+var releaseForm = lazy.Regexp(`^([0-9]{1,3})\.([0-9]{1,3})`)
 
 // Options is a kernel's configuration, of which nothing else is asked.
 type Options interface {
@@ -135,7 +135,7 @@ func (n Needs) Missing(release string, config Options) *cause.Err {
 		}
 	}
 	if n.Kernel != "" {
-		m := releaseForm.FindStringSubmatch(release)
+		m := releaseForm().FindStringSubmatch(release)
 		ends, err := bounds(n.Kernel)
 		if m == nil || err != nil {
 			return nil // nothing is proven of a release that says no version

@@ -8,10 +8,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/mews-farm/mews/internal/lazy"
 	"github.com/mews-farm/mews/internal/nearest"
 )
 
@@ -114,10 +114,10 @@ func (s Scenario) fields(id string, vars map[string]string) (map[string]string, 
 // substitution is the value of every variable.
 type substitution map[string]string
 
-var idForm = regexp.MustCompile(`^[0-9a-f]{12,32}$`)
+var idForm = lazy.Regexp(`^[0-9a-f]{12,32}$`)
 
 func (s Scenario) substitution(id string, vars map[string]string) (substitution, error) {
-	if !idForm.MatchString(id) {
+	if !idForm().MatchString(id) {
 		return nil, fmt.Errorf("scenario %s: the id %q is not 12 to 32 hexadecimal digits", s.Name, id)
 	}
 	sub := substitution{"id": id}

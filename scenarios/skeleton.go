@@ -26,7 +26,7 @@ var skeleton string
 // Skeleton is the file of a new scenario: all that is known by itself is in it, and a placeholder for all that its author
 // must say, which [Lint] refuses. Without a rule that is a placeholder too.
 func Skeleton(name, rule string) ([]byte, error) {
-	if !nameForm.MatchString(name) {
+	if !nameForm().MatchString(name) {
 		return nil, fmt.Errorf("a scenario cannot be named %q: small letters, digits and hyphens, as in read-boot-config", name)
 	}
 	priority := "<the rule's>"

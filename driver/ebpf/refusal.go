@@ -8,6 +8,7 @@ import (
 
 	"github.com/mews-farm/mews/driver/consumer/child"
 	"github.com/mews-farm/mews/driver/internal/verifier"
+	"github.com/mews-farm/mews/internal/lazy"
 	"github.com/mews-farm/mews/results/cause"
 )
 
@@ -22,35 +23,35 @@ const (
 
 // incompatible are libscap's texts, of 2022 and of today, for a driver of another API or schema, whatever its variant. One of
 // them has its two versions swapped ("version supported by scap"): the line is evidence, its numbers are not.
-var incompatible = regexp.MustCompile(`version supported by scap|incompatible with the current driver|(API|schema) version \S+.* but running version needs`)
+var incompatible = lazy.Regexp(`version supported by scap|incompatible with the current driver|(API|schema) version \S+.* but running version needs`)
 
 // Incompatible reports whether libscap refused a driver, probe or module, for its API or schema version.
-func Incompatible(stderr string) bool { return incompatible.MatchString(stderr) }
+func Incompatible(stderr string) bool { return incompatible().MatchString(stderr) }
 
 // refusals are libscap's own texts of the same file, before it asks the kernel for a program.
 var refusals = []struct {
-	text  *regexp.Regexp
+	text  func() *regexp.Regexp
 	cause cause.Cause
 	fault cause.Fault
 	what  string
 	hint  string
 }{
-	{regexp.MustCompile(`BPF probe is compiled for \S+, but running version is`), cause.VermagicMismatch, cause.FaultDriver,
+	{lazy.Regexp(`BPF probe is compiled for \S+, but running version is`), cause.VermagicMismatch, cause.FaultDriver,
 		"the probe was built for another kernel", "build it against this kernel's own headers"},
-	{regexp.MustCompile(`missing (api|schema)_version section`), cause.APISchemaMismatch, cause.FaultDriver,
+	{lazy.Regexp(`missing (api|schema)_version section`), cause.APISchemaMismatch, cause.FaultDriver,
 		"the probe is older than API versions, and sysdig wants them", ""},
 	{incompatible, cause.APISchemaMismatch, cause.FaultDriver,
 		"sysdig refuses the probe for its API or schema version", ""},
-	{regexp.MustCompile(`can't create map \d+`), cause.UnsupportedMapType, cause.FaultKernel,
+	{lazy.Regexp(`can't create map \d+`), cause.UnsupportedMapType, cause.FaultKernel,
 		"this kernel does not make a map that the probe needs", ""},
-	{regexp.MustCompile(`unable to open the perf-buffer for cpu`), cause.PolicyDenied, cause.FaultKernel,
+	{lazy.Regexp(`unable to open the perf-buffer for cpu`), cause.PolicyDenied, cause.FaultKernel,
 		"this kernel does not open the perf ring that the probe writes to", "see kernel.perf_event_paranoid, and what filters perf_event_open"},
 }
 
 // broken are the texts of libscap for a file that is no whole probe.
-var broken = regexp.MustCompile(`can't (open BPF probe|read ELF)|missing SHT_SYMTAB section|invalid (ELF version|filler name)`)
+var broken = lazy.Regexp(`can't (open BPF probe|read ELF)|missing SHT_SYMTAB section|invalid (ELF version|filler name)`)
 
-var program = regexp.MustCompile(`bpf_load_program\(\) event=(\S+?)(:|$|\s)`)
+var program = lazy.Regexp(`bpf_load_program\(\) event=(\S+?)(:|$|\s)`)
 
 // Refusal says in the words of the taxonomy why sysdig did not load a probe, of what it wrote to its stderr; nil if that
 // tells of no refusal. Its errno is not looked at: libscap takes the -1 of the system call for one, so that every refusal
@@ -58,20 +59,20 @@ var program = regexp.MustCompile(`bpf_load_program\(\) event=(\S+?)(:|$|\s)`)
 func Refusal(stderr string) error {
 	if log, ok := verifierLog(stderr); ok {
 		name := "a program"
-		if m := program.FindStringSubmatch(stderr); m != nil {
+		if m := program().FindStringSubmatch(stderr); m != nil {
 			name = "program " + m[1]
 		}
 		c, fault := verdict(log)
 		return cause.Failf(c, fault, "the verifier refuses %s of the probe", name).With(logEvidence(log)...)
 	}
 	for _, r := range refusals {
-		if line := lineOf(stderr, r.text); line != "" {
+		if line := lineOf(stderr, r.text()); line != "" {
 			e := cause.Failf(r.cause, r.fault, "%s", r.what).With(cause.Evidence{File: LogFile, Text: line})
 			e.Hint = r.hint
 			return e
 		}
 	}
-	if line := lineOf(stderr, broken); line != "" {
+	if line := lineOf(stderr, broken()); line != "" {
 		return cause.Errorf(cause.Internal, cause.FaultHarness, "the file is not a whole probe").With(cause.Evidence{File: LogFile, Text: line}).
 			Advise("it may be compressed, or cut short")
 	}

@@ -4,7 +4,6 @@ package modern
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/mews-farm/mews/internal/lazy"
 	"github.com/mews-farm/mews/results/cause"
 )
 
@@ -50,12 +50,12 @@ func poisoned(spec *ebpf.CollectionSpec, program string, targets []*btf.Spec, lo
 }
 
 // relocationText is how cilium/ebpf writes a relocation. It keeps the parts to itself.
-var relocationText = regexp.MustCompile(`\[([0-9:]+)\], local_id=([0-9]+)\)$`)
+var relocationText = lazy.Regexp(`\[([0-9:]+)\], local_id=([0-9]+)\)$`)
 
 // member is what a relocation is about, as a C programmer would name it, or the relocation as it is written where that cannot
 // be told.
 func member(local *btf.Spec, relocation string) string {
-	m := relocationText.FindStringSubmatch(relocation)
+	m := relocationText().FindStringSubmatch(relocation)
 	if m == nil {
 		return relocation
 	}

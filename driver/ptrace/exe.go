@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/driver/modern"
+	"github.com/mews-farm/mews/internal/lazy"
 )
 
 // errLayer is what an error of exeOf wraps: in which layer of an overlay the executable lies cannot be told.
@@ -141,7 +141,7 @@ func inUpper(m mounted, exe string) (bool, error) {
 // in some kernels (6.18 has), as whoever mounted it had to write them, and has not in others.
 func openUpper(option string) (*os.Root, error) {
 	dir, err := os.OpenRoot(option)
-	plain := backslashes.ReplaceAllString(option, "$1")
+	plain := backslashes().ReplaceAllString(option, "$1")
 	if plain == option {
 		return dir, err
 	}
@@ -155,7 +155,7 @@ func openUpper(option string) (*os.Root, error) {
 	return nil, errors.Join(fmt.Errorf("both %q and %q exist", option, plain), dir.Close(), other.Close())
 }
 
-var backslashes = regexp.MustCompile(`\\(.)`)
+var backslashes = lazy.Regexp(`\\(.)`)
 
 // writable says whether the process could change its own executable, by the rules of Falco's drivers (bpf/exec.h).
 func writable(s status, st *unix.Statx_t, m mounted) bool {

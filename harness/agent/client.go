@@ -330,7 +330,7 @@ func (c *Client) StartActors(ctx context.Context, actors []Actor) ([]string, err
 // or the call; a deed that could not be done is in the report's Failure.
 func (c *Client) RunDeed(ctx context.Context, d Deed) (DeedReport, error) {
 	r, err := call(ctx, c, "do deed "+d.ID, c.agent.RunDeed,
-		&wire.RunDeedRequest{Id: d.ID, Context: d.Context, Request: d.Request})
+		&wire.RunDeedRequest{Id: d.ID, Context: d.Context, Request: d.Request, Leave: d.Leave})
 	if err != nil {
 		return DeedReport{}, err
 	}

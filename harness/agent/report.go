@@ -146,6 +146,7 @@ type Deed struct {
 	ID      string          // MEWS_ID in the environment of the process that does it: [A-Za-z0-9-], at most 64 bytes
 	Context string          // OnHost or InContainer
 	Request json.RawMessage // what scenarios.Act reads
+	Leave   bool            // the guest is thrown away after the scenario: its container may stay as it is
 }
 
 // DeedReport says what came of a deed.

@@ -25,7 +25,7 @@ type reader struct {
 // readers are the consumers, by what --consumer calls them.
 var readers = []reader{
 	{"falco", rules.Falco, nil},
-	{"native", native.Schema, native.Write},
+	{"native", native.Schema(), native.Write},
 	{"sysdig", rules.Sysdig041.Fields, rules.Sysdig041.Filter},
 	{"sysdig-0.29", rules.Sysdig029.Fields, rules.Sysdig029.Filter},
 }

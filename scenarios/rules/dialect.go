@@ -3,10 +3,12 @@
 package rules
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+
+	"github.com/mews-farm/mews/internal/lazy"
 )
 
 // Dialect is what one version of libsinsp takes for a filter. Each limit was tried on the version itself, and a test
@@ -34,12 +36,12 @@ var (
 var unproven = Dialect{Name: "sysdig", Fields: Falco, escapes: true}
 
 // sysdigVersion is the beginning of a package's version, as of 0.41.4+repack-2.
-var sysdigVersion = regexp.MustCompile(`^0\.(\d{1,4})(?:\.|$)`)
+var sysdigVersion = lazy.Regexp(`^0\.(\d{1,4})(?:\.|$)`)
 
 // SysdigDialect is the dialect of a sysdig, by its version. What 0.29 lacks, those before it lack too; the container's
 // fields moved to a plug-in with 0.41. Of a version between the two nothing is known, and nothing is called unsupported.
 func SysdigDialect(version string) Dialect {
-	m := sysdigVersion.FindStringSubmatch(version)
+	m := sysdigVersion().FindStringSubmatch(version)
 	if m == nil {
 		return unproven
 	}
@@ -146,10 +148,11 @@ func pluginField(name string) bool {
 }
 
 func newerThan029(name string) bool {
-	return since029[name] || strings.HasPrefix(name, "evt.abspath.") || strings.HasPrefix(name, "k8s.pod.")
+	return since029()[name] || strings.HasPrefix(name, "evt.abspath.") || strings.HasPrefix(name, "k8s.pod.")
 }
 
-var since029 = setOf(strings.Fields(`
+var since029 = sync.OnceValue(func() map[string]bool {
+	return setOf(strings.Fields(`
 	evt.asynctype evt.hostname evt.is_async evt.is_open_create evt.source fd.ino fd.is_lower_layer
 	fd.is_upper_layer fd.nameraw fd.types fs.path.name fs.path.nameraw fs.path.source fs.path.sourceraw
 	fs.path.target fs.path.targetraw proc.aargs proc.acmdline proc.aenv proc.aexe proc.aexepath proc.cmdlenargs
@@ -161,3 +164,4 @@ var since029 = setOf(strings.Fields(`
 	proc.stdin.name proc.stdin.type proc.stdout.name proc.stdout.type proc.vpgid.exe proc.vpgid.exepath
 	proc.vpgid.name thread.cap_effective thread.cap_inheritable thread.cap_permitted
 `))
+})

@@ -2,10 +2,14 @@
 
 package rules
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // eventNames are the values that evt.type can have in libsinsp 0.41.4 (`sysdig -L`). It refuses any other in a filter.
-var eventNames = strings.Fields(`
+var eventNames = sync.OnceValue(func() []string {
+	return strings.Fields(`
 	_newselect _sysctl accept accept4 access acct add_key adjtimex alarm arch_prctl asyncevent bdflush bind bpf brk
 	cachestat capget capset chdir chmod chown chroot clock_adjtime clock_getres clock_gettime clock_nanosleep
 	clock_settime clone clone3 close close_range connect container copy_file_range cpu_hotplug creat create_module
@@ -48,3 +52,4 @@ var eventNames = strings.Fields(`
 	timerfd_settime times tkill truncate umask umount umount2 uname unlink unlinkat unshare uretprobe uselib useradded
 	userdeleted userfaultfd ustat utime utimensat utimes vfork vhangup vm86 vmsplice wait4 waitid waitpid write writev
 `)
+})

@@ -5,6 +5,7 @@ package rules
 import (
 	"maps"
 	"strings"
+	"sync"
 )
 
 // Falco is the vocabulary of the source syscall: the fields of libsinsp 0.41.4's sysdig (what `sysdig -l -v` lists; a
@@ -15,7 +16,7 @@ type falco struct{}
 
 // Field implements [Schema].
 func (falco) Field(name string) (FieldType, bool) {
-	if ft, ok := falcoFields[name]; ok {
+	if ft, ok := falcoFields()[name]; ok {
 		return ft, true
 	}
 	// evt.arg.flags is the field evt.arg with an argument of its own form.
@@ -29,8 +30,8 @@ func (falco) Field(name string) (FieldType, bool) {
 
 // Fields implements [Lister].
 func (falco) Fields() []string {
-	names := make([]string, 0, len(falcoFields))
-	for n := range maps.Keys(falcoFields) {
+	names := make([]string, 0, len(falcoFields()))
+	for n := range maps.Keys(falcoFields()) {
 		names = append(names, n)
 	}
 	return names
@@ -54,7 +55,7 @@ var dotted = map[string]FieldType{
 	"thread.cgroup.": {Kind: String, Type: "CHARBUF"},
 }
 
-var falcoFields = func() Table {
+var falcoFields = sync.OnceValue(func() Table {
 	t := Table{}
 	for _, group := range fieldGroups {
 		for name := range strings.FieldsSeq(group.names) {
@@ -62,7 +63,7 @@ var falcoFields = func() Table {
 		}
 	}
 	return t
-}()
+})
 
 // fieldGroups are the fields by type. evt.dir is not listed any more, and still taken.
 var fieldGroups = []struct {

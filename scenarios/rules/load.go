@@ -5,10 +5,10 @@ package rules
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/mews-farm/mews/internal/lazy"
 	"github.com/mews-farm/mews/internal/nearest"
 	"github.com/mews-farm/mews/internal/strictyaml"
 )
@@ -148,7 +148,7 @@ func commentsAlone(data []byte) bool {
 	return len(data) > 0
 }
 
-var identifier = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]*$`)
+var identifier = lazy.Regexp(`^[a-zA-Z][a-zA-Z0-9_]*$`)
 
 // alien refuses keys that belong to another kind of entry.
 func (l *loader) alien(it *item, kind string, own ...string) {
@@ -276,7 +276,7 @@ func (l *loader) macro(it *item) {
 	l.alien(it, "macro", "condition", "append", "override")
 	name := it.Macro.V
 	switch {
-	case !identifier.MatchString(name) || name == "and" || name == "or" || name == "not":
+	case !identifier().MatchString(name) || name == "and" || name == "or" || name == "not":
 		l.errorf(it.Macro, "%q cannot name a macro: a letter, then letters, digits and _, and not and, or, not", name)
 		return
 	case it.Condition.V == "":

@@ -133,7 +133,7 @@ var _ = Describe("The rule language, held against libsinsp itself", Label("net")
 		for _, m := range regexp.MustCompile(`(?m)^\s*[<>]?\s*([a-z0-9_]+)\(`).FindAllStringSubmatch(o.run(ctx, "-L"), -1) {
 			events[m[1]] = true
 		}
-		gomega.Expect(eventNames).To(gomega.Equal(sortedKeys(events)))
+		gomega.Expect(eventNames()).To(gomega.Equal(sortedKeys(events)))
 	})
 
 	It("is translated to what sysdig 0.29 takes, or says by name what that lacks", func(ctx SpecContext) {

@@ -4,10 +4,10 @@ package rules
 
 import (
 	"cmp"
-	"regexp"
 	"strconv"
 	"strings"
 
+	"github.com/mews-farm/mews/internal/lazy"
 	"github.com/mews-farm/mews/internal/strictyaml"
 )
 
@@ -29,7 +29,7 @@ type pluginItem struct {
 	} `yaml:"alternatives"`
 }
 
-var semver = regexp.MustCompile(`^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}$`)
+var semver = lazy.Regexp(`^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}$`)
 
 // engine reads a required_engine_version: a semantic version, or a number N of before Falco 0.37, which is 0.N.0.
 func (l *loader) engine(v strictyaml.Str) {
@@ -37,7 +37,7 @@ func (l *loader) engine(v strictyaml.Str) {
 	if n, err := strconv.ParseUint(version, 10, 31); err == nil {
 		version = "0." + strconv.FormatUint(n, 10) + ".0"
 	}
-	if !semver.MatchString(version) {
+	if !semver().MatchString(version) {
 		l.errorf(v, "required_engine_version is a number or a version such as 0.57.0, not %q", v.V)
 		return
 	}
@@ -67,7 +67,7 @@ func (l *loader) plugins(items []pluginItem) {
 		var of []Plugin
 		seen := map[string]bool{}
 		for _, p := range all {
-			if !semver.MatchString(p.version.V) {
+			if !semver().MatchString(p.version.V) {
 				l.errorf(p.version, "plug-in %s needs a version such as 0.4.0, not %q", p.name.V, p.version.V)
 			}
 			if seen[p.name.V] {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/mews-farm/mews/internal/nearest"
 )
@@ -119,7 +120,7 @@ func (k known) Fields() []string {
 	return names
 }
 
-var eventName = setOf(eventNames)
+var eventName = sync.OnceValue(func() map[string]bool { return setOf(eventNames()) })
 
 // sound finds what is wrong with a condition in any consumer. A type of event that does not exist would be a check that
 // is quietly false; libsinsp refuses one whatever the operator.
@@ -133,8 +134,8 @@ func sound(e Expr, fields Schema) *Error {
 			return
 		}
 		for _, v := range c.Values {
-			if !eventName[v] {
-				wrong = c.at.errorf("no type of event is named %q%s", v, nearest.Hint(v, eventNames))
+			if !eventName()[v] {
+				wrong = c.at.errorf("no type of event is named %q%s", v, nearest.Hint(v, eventNames()))
 				return
 			}
 		}

@@ -3,11 +3,11 @@
 package suite
 
 import (
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/mews-farm/mews/internal/lazy"
 	"github.com/mews-farm/mews/internal/nearest"
 	"github.com/mews-farm/mews/internal/strictyaml"
 )
@@ -149,23 +149,23 @@ type template struct {
 const maxFilled = 64 << 10
 
 var (
-	parameter = regexp.MustCompile(`%\{([^{}]*)\}`)
-	whole     = regexp.MustCompile(`^%\{([^{}]*)\}$`)
+	parameter = lazy.Regexp(`%\{([^{}]*)\}`)
+	whole     = lazy.Regexp(`^%\{([^{}]*)\}$`)
 )
 
 // node is a copy of n that is filled. What is put in is not filled again.
 func (t *template) node(n *yaml.Node) *yaml.Node {
 	out := *n
 	if n.Kind == yaml.ScalarNode {
-		if m := whole.FindStringSubmatch(n.Value); m != nil {
+		if m := whole().FindStringSubmatch(n.Value); m != nil {
 			if v := t.value(n, m[1]); v != nil {
 				at := *v
 				at.Line, at.Column = n.Line, n.Column
 				return &at
 			}
 		}
-		out.Value = parameter.ReplaceAllStringFunc(n.Value, func(p string) string {
-			v := t.value(n, parameter.FindStringSubmatch(p)[1])
+		out.Value = parameter().ReplaceAllStringFunc(n.Value, func(p string) string {
+			v := t.value(n, parameter().FindStringSubmatch(p)[1])
 			if v == nil {
 				return p
 			}

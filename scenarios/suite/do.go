@@ -143,7 +143,7 @@ func (d Deed) act() error {
 		}
 		v := values{}
 		for name, text := range s.Args {
-			if m := binding.FindStringSubmatch(text); m != nil {
+			if m := binding().FindStringSubmatch(text); m != nil {
 				key := m[1] + "." + strings.ToLower(m[2])
 				if text, ok = env[key]; !ok {
 					return fmt.Errorf("step %s: nothing is known of %s", s.Name, key)

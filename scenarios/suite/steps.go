@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/mews-farm/mews/internal/lazy"
 	"github.com/mews-farm/mews/internal/nearest"
 	"github.com/mews-farm/mews/internal/strictyaml"
 )
@@ -31,11 +31,11 @@ func (s scope) add(name strictyaml.Str, fields ...string) error {
 	return nil
 }
 
-var binding = regexp.MustCompile(`^\$\{([^.{}]+)\.([^{}]+)\}$`)
+var binding = lazy.Regexp(`^\$\{([^.{}]+)\.([^{}]+)\}$`)
 
 // bound checks a value that is a binding, and reports whether it is one.
 func (s scope) bound(value string) (bool, error) {
-	m := binding.FindStringSubmatch(value)
+	m := binding().FindStringSubmatch(value)
 	if m == nil {
 		return false, nil
 	}

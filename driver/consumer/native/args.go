@@ -3,6 +3,8 @@
 package native
 
 import (
+	"sync"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/mews-farm/mews/driver/modern"
@@ -22,7 +24,7 @@ func (e *event) argument(name string) (rules.Value, bool) {
 	if e.Kind == modern.Exit {
 		call = "procexit"
 	}
-	for _, a := range arguments[call] {
+	for _, a := range arguments()[call] {
 		if a.name == name {
 			s := a.of(e)
 			return nonEmpty(s, s)
@@ -83,76 +85,78 @@ func given(e *event) string {
 }
 
 // arguments are those of the system calls, in Falco's order, without what nobody can write a rule on (lengths, pointers).
-var arguments = map[string][]argument{
-	"execve": {{"flags", func(e *event) string { return e.scratch.exeFlags(e.Exe) }}, {"filename", name}, {"exe", func(e *event) string {
-		v, _ := e.proc("proc.exe", "")
-		return v.Str
-	}}},
-	"procexit": {{"status", ret}, {"ret", func(e *event) string { return e.scratch.number(e.Ret >> 8 & 0xff) }}},
+var arguments = sync.OnceValue(func() map[string][]argument {
+	return map[string][]argument{
+		"execve": {{"flags", func(e *event) string { return e.scratch.exeFlags(e.Exe) }}, {"filename", name}, {"exe", func(e *event) string {
+			v, _ := e.proc("proc.exe", "")
+			return v.Str
+		}}},
+		"procexit": {{"status", ret}, {"ret", func(e *event) string { return e.scratch.number(e.Ret >> 8 & 0xff) }}},
 
-	"open":    opening("name"),
-	"creat":   opening("name"),
-	"openat":  append(opening("name"), argument{"dirfd", openDir}),
-	"openat2": append(opening("name"), argument{"dirfd", openDir}, argument{"resolve", func(e *event) string { return e.scratch.flags(int(e.Resolve), resolveFlags, "|") }}),
+		"open":    opening("name"),
+		"creat":   opening("name"),
+		"openat":  append(opening("name"), argument{"dirfd", openDir}),
+		"openat2": append(opening("name"), argument{"dirfd", openDir}, argument{"resolve", func(e *event) string { return e.scratch.flags(int(e.Resolve), resolveFlags, "|") }}),
 
-	"write":   {{"res", res}, {"fd", num(0)}, {"size", raw(2)}},
-	"writev":  {{"res", res}, {"fd", num(0)}},
-	"pwrite":  {{"res", res}, {"fd", num(0)}, {"size", raw(2)}, {"pos", raw(3)}},
-	"pwritev": {{"res", res}, {"fd", num(0)}, {"pos", raw(3)}},
+		"write":   {{"res", res}, {"fd", num(0)}, {"size", raw(2)}},
+		"writev":  {{"res", res}, {"fd", num(0)}},
+		"pwrite":  {{"res", res}, {"fd", num(0)}, {"size", raw(2)}, {"pos", raw(3)}},
+		"pwritev": {{"res", res}, {"fd", num(0)}, {"pos", raw(3)}},
 
-	"fork":   {{"res", ret}},
-	"vfork":  {{"res", ret}},
-	"clone":  {{"res", ret}, {"flags", bits(0, cloneFlags)}},
-	"clone3": {{"res", ret}, {"flags", bits(0, cloneFlags)}},
+		"fork":   {{"res", ret}},
+		"vfork":  {{"res", ret}},
+		"clone":  {{"res", ret}, {"flags", bits(0, cloneFlags)}},
+		"clone3": {{"res", ret}, {"flags", bits(0, cloneFlags)}},
 
-	"socket":  {{"fd", ret}, {"domain", choice(0, families)}, {"type", func(e *event) string { return e.scratch.number(int64(int32(e.Raw[1]))) }}, {"proto", num(2)}},
-	"connect": {{"res", res}, {"fd", num(0)}, {"tuple", fdName}, {"addr", given}},
-	"bind":    {{"res", res}, {"fd", num(0)}, {"addr", given}},
-	"accept":  {{"fd", ret}, {"tuple", fdName}},
-	"accept4": {{"fd", ret}, {"tuple", fdName}, {"flags", num(3)}},
+		"socket":  {{"fd", ret}, {"domain", choice(0, families)}, {"type", func(e *event) string { return e.scratch.number(int64(int32(e.Raw[1]))) }}, {"proto", num(2)}},
+		"connect": {{"res", res}, {"fd", num(0)}, {"tuple", fdName}, {"addr", given}},
+		"bind":    {{"res", res}, {"fd", num(0)}, {"addr", given}},
+		"accept":  {{"fd", ret}, {"tuple", fdName}},
+		"accept4": {{"fd", ret}, {"tuple", fdName}, {"flags", num(3)}},
 
-	"dup":   {{"res", ret}, {"oldfd", num(0)}},
-	"dup2":  {{"res", ret}, {"oldfd", num(0)}, {"newfd", num(1)}},
-	"dup3":  {{"res", ret}, {"oldfd", num(0)}, {"newfd", num(1)}, {"flags", func(e *event) string { return e.scratch.flags(int(e.Raw[2]), dupFlags, "|") }}},
-	"fcntl": {{"res", ret}, {"fd", num(0)}, {"cmd", choice(1, fcntlCommands)}},
+		"dup":   {{"res", ret}, {"oldfd", num(0)}},
+		"dup2":  {{"res", ret}, {"oldfd", num(0)}, {"newfd", num(1)}},
+		"dup3":  {{"res", ret}, {"oldfd", num(0)}, {"newfd", num(1)}, {"flags", func(e *event) string { return e.scratch.flags(int(e.Raw[2]), dupFlags, "|") }}},
+		"fcntl": {{"res", ret}, {"fd", num(0)}, {"cmd", choice(1, fcntlCommands)}},
 
-	"unlink":    {{"res", res}, {"path", target}},
-	"unlinkat":  {{"res", res}, {"dirfd", dirFD(0)}, {"name", target}, {"flags", bits(2, unlinkFlags)}},
-	"rmdir":     {{"res", res}, {"path", target}},
-	"mkdir":     {{"res", res}, {"path", target}, {"mode", bits(1, modeFlags)}},
-	"mkdirat":   {{"res", res}, {"dirfd", dirFD(0)}, {"path", target}, {"mode", bits(2, modeFlags)}},
-	"chmod":     {{"res", res}, {"filename", target}, {"mode", bits(1, modeFlags)}},
-	"fchmod":    {{"res", res}, {"fd", num(0)}, {"mode", bits(1, modeFlags)}},
-	"fchmodat":  {{"res", res}, {"dirfd", dirFD(0)}, {"filename", target}, {"mode", bits(2, modeFlags)}},
-	"fchmodat2": {{"res", res}, {"dirfd", dirFD(0)}, {"filename", target}, {"mode", bits(2, modeFlags)}, {"flags", num(3)}},
-	"rename":    {{"res", res}, {"oldpath", target}, {"newpath", newPath}},
-	"renameat":  {{"res", res}, {"olddirfd", dirFD(0)}, {"oldpath", target}, {"newdirfd", dirFD(2)}, {"newpath", newPath}},
-	"renameat2": {{"res", res}, {"olddirfd", dirFD(0)}, {"oldpath", target}, {"newdirfd", dirFD(2)}, {"newpath", newPath}, {"flags", bits(4, renameFlags)}},
-	"link":      {{"res", res}, {"oldpath", target}, {"newpath", newPath}},
-	"linkat":    {{"res", res}, {"olddir", dirFD(0)}, {"oldpath", target}, {"newdir", dirFD(2)}, {"newpath", newPath}, {"flags", num(4)}},
-	"symlink":   {{"res", res}, {"target", name}, {"linkpath", newPath}},
-	"symlinkat": {{"res", res}, {"target", name}, {"linkdirfd", dirFD(1)}, {"linkpath", newPath}},
-	"chdir":     {{"res", res}, {"path", func(e *event) string { return e.Dir }}},
-	"fchdir":    {{"res", res}, {"fd", num(0)}},
+		"unlink":    {{"res", res}, {"path", target}},
+		"unlinkat":  {{"res", res}, {"dirfd", dirFD(0)}, {"name", target}, {"flags", bits(2, unlinkFlags)}},
+		"rmdir":     {{"res", res}, {"path", target}},
+		"mkdir":     {{"res", res}, {"path", target}, {"mode", bits(1, modeFlags)}},
+		"mkdirat":   {{"res", res}, {"dirfd", dirFD(0)}, {"path", target}, {"mode", bits(2, modeFlags)}},
+		"chmod":     {{"res", res}, {"filename", target}, {"mode", bits(1, modeFlags)}},
+		"fchmod":    {{"res", res}, {"fd", num(0)}, {"mode", bits(1, modeFlags)}},
+		"fchmodat":  {{"res", res}, {"dirfd", dirFD(0)}, {"filename", target}, {"mode", bits(2, modeFlags)}},
+		"fchmodat2": {{"res", res}, {"dirfd", dirFD(0)}, {"filename", target}, {"mode", bits(2, modeFlags)}, {"flags", num(3)}},
+		"rename":    {{"res", res}, {"oldpath", target}, {"newpath", newPath}},
+		"renameat":  {{"res", res}, {"olddirfd", dirFD(0)}, {"oldpath", target}, {"newdirfd", dirFD(2)}, {"newpath", newPath}},
+		"renameat2": {{"res", res}, {"olddirfd", dirFD(0)}, {"oldpath", target}, {"newdirfd", dirFD(2)}, {"newpath", newPath}, {"flags", bits(4, renameFlags)}},
+		"link":      {{"res", res}, {"oldpath", target}, {"newpath", newPath}},
+		"linkat":    {{"res", res}, {"olddir", dirFD(0)}, {"oldpath", target}, {"newdir", dirFD(2)}, {"newpath", newPath}, {"flags", num(4)}},
+		"symlink":   {{"res", res}, {"target", name}, {"linkpath", newPath}},
+		"symlinkat": {{"res", res}, {"target", name}, {"linkdirfd", dirFD(1)}, {"linkpath", newPath}},
+		"chdir":     {{"res", res}, {"path", func(e *event) string { return e.Dir }}},
+		"fchdir":    {{"res", res}, {"fd", num(0)}},
 
-	"mount":         {{"res", res}, {"dev", name}, {"dir", name2}, {"type", extra}, {"flags", bits(3, mountFlags)}},
-	"umount2":       {{"res", res}, {"name", name}, {"flags", bits(1, umountFlags)}},
-	"unshare":       {{"res", res}, {"flags", bits(0, cloneFlags)}},
-	"setns":         {{"res", res}, {"fd", num(0)}, {"nstype", bits(1, cloneFlags)}},
-	"init_module":   {{"res", res}, {"length", raw(1)}, {"uargs", extra}},
-	"finit_module":  {{"res", res}, {"fd", num(0)}, {"flags", bits(2, moduleFlags)}},
-	"delete_module": {{"res", res}, {"name", name}, {"flags", bits(1, deleteFlags)}},
-	"memfd_create":  {{"fd", ret}, {"name", name}, {"flags", bits(1, memfdFlags)}},
-	"bpf":           {{"fd", ret}, {"cmd", choice(0, bpfCommands)}},
-	"ptrace":        {{"res", res}, {"request", choice(0, ptraceRequests)}, {"pid", num(1)}},
+		"mount":         {{"res", res}, {"dev", name}, {"dir", name2}, {"type", extra}, {"flags", bits(3, mountFlags)}},
+		"umount2":       {{"res", res}, {"name", name}, {"flags", bits(1, umountFlags)}},
+		"unshare":       {{"res", res}, {"flags", bits(0, cloneFlags)}},
+		"setns":         {{"res", res}, {"fd", num(0)}, {"nstype", bits(1, cloneFlags)}},
+		"init_module":   {{"res", res}, {"length", raw(1)}, {"uargs", extra}},
+		"finit_module":  {{"res", res}, {"fd", num(0)}, {"flags", bits(2, moduleFlags)}},
+		"delete_module": {{"res", res}, {"name", name}, {"flags", bits(1, deleteFlags)}},
+		"memfd_create":  {{"fd", ret}, {"name", name}, {"flags", bits(1, memfdFlags)}},
+		"bpf":           {{"fd", ret}, {"cmd", choice(0, bpfCommands)}},
+		"ptrace":        {{"res", res}, {"request", choice(0, ptraceRequests)}, {"pid", num(1)}},
 
-	"setuid":    {{"res", res}, {"uid", uid(0)}},
-	"setgid":    {{"res", res}, {"gid", uid(0)}},
-	"setreuid":  {{"res", res}, {"ruid", uid(0)}, {"euid", uid(1)}},
-	"setregid":  {{"res", res}, {"rgid", uid(0)}, {"egid", uid(1)}},
-	"setresuid": {{"res", res}, {"ruid", uid(0)}, {"euid", uid(1)}, {"suid", uid(2)}},
-	"setresgid": {{"res", res}, {"rgid", uid(0)}, {"egid", uid(1)}, {"sgid", uid(2)}},
-}
+		"setuid":    {{"res", res}, {"uid", uid(0)}},
+		"setgid":    {{"res", res}, {"gid", uid(0)}},
+		"setreuid":  {{"res", res}, {"ruid", uid(0)}, {"euid", uid(1)}},
+		"setregid":  {{"res", res}, {"rgid", uid(0)}, {"egid", uid(1)}},
+		"setresuid": {{"res", res}, {"ruid", uid(0)}, {"euid", uid(1)}, {"suid", uid(2)}},
+		"setresgid": {{"res", res}, {"rgid", uid(0)}, {"egid", uid(1)}, {"sgid", uid(2)}},
+	}
+})
 
 // opening are the arguments that all system calls have that open a file.
 func opening(file string) []argument {

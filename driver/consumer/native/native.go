@@ -92,7 +92,7 @@ func compile(w consumer.Watch) (watch, error) {
 	if err != nil {
 		return watch{}, fault("its condition", err)
 	}
-	prog, err := rules.Compile(expr, Schema)
+	prog, err := rules.Compile(expr, Schema())
 	if err != nil {
 		return watch{}, fault("its condition", err)
 	}
@@ -103,7 +103,7 @@ func compile(w consumer.Watch) (watch, error) {
 		if err != nil {
 			return watch{}, fault("field "+text, err)
 		}
-		if _, err := rules.Compile(expr, Schema); err != nil {
+		if _, err := rules.Compile(expr, Schema()); err != nil {
 			return watch{}, fault("field "+text, err)
 		}
 		check, ok := expr.(*rules.Check)

@@ -148,7 +148,7 @@ func TestFields(t *testing.T) {
 	}
 
 	var all []string
-	for f := range Schema {
+	for f := range Schema() {
 		all = append(all, f)
 	}
 	all = append(all, "proc.aexe[1]", "proc.acmdline[1]", "proc.apid[1]", "proc.aname[0]", "proc.aname[1]", "proc.aname[2]", "proc.env[A]", "proc.env[B]", "proc.env[MEWS_ID]")
@@ -164,7 +164,7 @@ func TestFields(t *testing.T) {
 			}
 		}
 	}
-	for field := range Schema {
+	for field := range Schema() {
 		seen := false
 		for _, m := range got {
 			seen = seen || m.Fields[field] != ""

@@ -28,7 +28,7 @@ func stable(tb testing.TB) []consumer.Watch {
 		tb.Fatal(err)
 	}
 	var out []consumer.Watch
-	for _, r := range set.Compile(Schema) {
+	for _, r := range set.Compile(Schema()) {
 		switch r.State {
 		case rules.Compiled:
 			out = append(out, consumer.Watch{Name: r.Rule.Name, Condition: r.Rule.Expr.String()})
@@ -128,7 +128,7 @@ func FuzzClean(f *testing.F) {
 
 // The fields are those of libsinsp, of the same types; what the schema says beyond that, rules could not be written for.
 func TestSchemaIsFalcos(t *testing.T) {
-	for name, own := range Schema {
+	for name, own := range Schema() {
 		theirs, ok := rules.Falco.Field(name)
 		switch {
 		case !ok:

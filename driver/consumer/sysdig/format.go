@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mews-farm/mews/driver/consumer"
+	"github.com/mews-farm/mews/internal/lazy"
 	"github.com/mews-farm/mews/results/cause"
 	"github.com/mews-farm/mews/scenarios/rules"
 )
@@ -21,7 +22,7 @@ import (
 // timeField is asked for beside a watch's own fields: nanoseconds since 1970.
 const timeField = "evt.rawtime"
 
-var fieldName = regexp.MustCompile(`^[a-z][A-Za-z0-9_.]*(\[[A-Za-z0-9_./-]+\])?$`)
+var fieldName = lazy.Regexp(`^[a-z][A-Za-z0-9_.]*(\[[A-Za-z0-9_./-]+\])?$`)
 
 // args are sysdig's own arguments, to which those of the chisels come: -v makes it print its totals, the drops among them,
 // when it ends.
@@ -33,7 +34,7 @@ var args = []string{"--unbuffered", "-v", "-j"}
 func Chisel(w consumer.Watch, prefix string) (string, error) {
 	fields := []string{"%" + timeField}
 	for _, f := range w.Fields {
-		if !fieldName.MatchString(f) {
+		if !fieldName().MatchString(f) {
 			return "", cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "watch %s asks for field %q, which cannot be a field of sysdig", w.Name, f)
 		}
 		if f != timeField && !slices.Contains(fields, "%"+f) {
@@ -142,12 +143,12 @@ func ParseLine(line []byte, watches []consumer.Watch) (consumer.Match, error) {
 	return m, nil
 }
 
-var totals = regexp.MustCompile(`(?m)^Driver (Events|Drops):\s*(\d+)\s*$`)
+var totals = lazy.Regexp(`(?m)^Driver (Events|Drops):\s*(\d+)\s*$`)
 
 // ParseTotals reads the summary that sysdig -v prints to its standard error when it ends.
 func ParseTotals(text string) (events, drops uint64, err error) {
 	seen := map[string]uint64{}
-	for _, m := range totals.FindAllStringSubmatch(text, -1) {
+	for _, m := range totals().FindAllStringSubmatch(text, -1) {
 		n, err := strconv.ParseUint(m[2], 10, 64)
 		if err != nil {
 			return 0, 0, err
@@ -160,10 +161,10 @@ func ParseTotals(text string) (events, drops uint64, err error) {
 	return seen["Events"], seen["Drops"], nil
 }
 
-var version = regexp.MustCompile(`(?m)^sysdig version (\S+)`)
+var version = lazy.Regexp(`(?m)^sysdig version (\S+)`)
 
 func parseVersion(out string) (string, error) {
-	m := version.FindStringSubmatch(out)
+	m := version().FindStringSubmatch(out)
 	if m == nil {
 		return "", cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "sysdig does not say its version but %.200q", out)
 	}

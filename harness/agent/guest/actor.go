@@ -24,13 +24,14 @@ type actor struct {
 	id      string
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
-	out     heard
+	out     *heard
 	words   bounded
 	kill    context.CancelFunc
 	ended   chan struct{}
 	err     error                       // how it ended
 	strikes func(context.Context) error // takes away what it was started in, and what it left running there
 	exceeds func() string               // the bound that it came to, or ""
+	mayStay bool                        // it is in nobody's way when it has done its deed
 }
 
 // StartActors starts actors before their deeds are asked for, and ends those that wait for one. So a guest can be saved in
@@ -41,10 +42,13 @@ func (a *Agent) StartActors(ctx context.Context, r *wire.StartActorsRequest) (*w
 	if err := a.endActors(ctx); err != nil {
 		return nil, err
 	}
+	if err := wire.Warm(); err != nil {
+		return nil, ours("encode and decode what a deed needs", err)
+	}
 	a.waiting = map[string]*actor{}
 	reply := &wire.StartActorsReply{}
 	for _, r := range r.GetActors() {
-		if !deedID.MatchString(r.GetId()) || a.waiting[r.GetId()] != nil {
+		if !deedID().MatchString(r.GetId()) || a.waiting[r.GetId()] != nil {
 			return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "%.100q cannot be the id of another deed", r.GetId())
 		}
 		var setup scenarios.Setup
@@ -128,9 +132,9 @@ func (a *Agent) startActor(ctx context.Context, p *actor, env []string, program 
 		}
 	}()
 	cmd := exec.CommandContext(life, program, args...)
-	p.kill, p.cmd, p.ended, p.out.begun = kill, cmd, make(chan struct{}), make(chan struct{})
-	p.out.limit, p.words.limit = maxResult, maxWords
-	cmd.Stdout, cmd.Stderr = &p.out, &p.words
+	p.kill, p.cmd, p.ended, p.out = kill, cmd, make(chan struct{}), newHeard()
+	p.words.limit = maxWords
+	cmd.Stdout, cmd.Stderr = p.out, &p.words
 	cmd.WaitDelay = lastOutput // a child that it left behind may hold its output open
 	if p.stdin, err = cmd.StdinPipe(); err != nil {
 		return ours("make a pipe for a deed", err)
@@ -162,6 +166,18 @@ func (p *actor) ready(ctx context.Context) error {
 // do has the actor do its deed, within a share of ctx's time, and leaves nothing of it.
 func (p *actor) do(ctx context.Context, request []byte) (result []byte, err error) {
 	defer func() { err = errors.Join(err, p.strike(ctx)) }()
+	return p.perform(ctx, request, p.ended, p.stdin.Close)
+}
+
+// doAndStay is do in a guest that is thrown away afterwards: the actor stays, with the container around it, if its process is
+// still what it was. To end a container, and its network above all, was a quarter of all code that a clone ran.
+func (p *actor) doAndStay(ctx context.Context, request []byte) (result []byte, err error) {
+	return p.perform(ctx, request, p.out.done, func() error { return nil })
+}
+
+// perform hands over the deed, and then does what tells the actor that no other comes. It is over when done is closed, or
+// when the actor has ended.
+func (p *actor) perform(ctx context.Context, request []byte, done <-chan struct{}, handed func() error) (result []byte, err error) {
 	dctx, cancel := shorter(ctx)
 	defer cancel()
 	over, stopped := "", make(chan struct{})
@@ -170,9 +186,13 @@ func (p *actor) do(ctx context.Context, request []byte) (result []byte, err erro
 		over = p.exceeds() // before it is gone with what bounded it
 		p.kill()
 	})
-	_, err = p.stdin.Write(request)
-	err = errors.Join(err, p.stdin.Close())
-	<-p.ended
+	// In one line, and JSON has no line breaks but between its tokens.
+	_, err = p.stdin.Write(append(bytes.ReplaceAll(request, []byte("\n"), []byte(" ")), '\n'))
+	err = errors.Join(err, handed())
+	select {
+	case <-done:
+	case <-p.ended:
+	}
 	if stop() {
 		over = p.exceeds()
 	} else {
@@ -184,14 +204,24 @@ func (p *actor) do(ctx context.Context, request []byte) (result []byte, err erro
 	if over != "" {
 		err = errors.Join(cause.Errorf(cause.ScenarioLimit, cause.FaultScenario, "deed %s came to %s", p.id, over), err)
 	}
-	result = bytes.TrimSpace(p.out.buf.Bytes())
-	switch {
-	case err != nil || p.err != nil:
-		return nil, errors.Join(err, p.failed(p.err))
-	case p.out.over || !json.Valid(result):
+	result, whole := p.out.result()
+	switch exit := p.exit(); {
+	case err != nil || exit != nil:
+		return nil, errors.Join(err, p.failed(exit))
+	case !whole || !json.Valid(result):
 		return nil, p.failed(fmt.Errorf("it answered %.200q, which is no result", result))
 	}
 	return result, nil
+}
+
+// exit is how the actor ended; nil if it is there.
+func (p *actor) exit() error {
+	select {
+	case <-p.ended:
+		return p.err
+	default:
+		return nil
+	}
 }
 
 func (p *actor) failed(err error) error {
@@ -213,14 +243,41 @@ func (p *actor) strike(ctx context.Context) error {
 	return p.strikes(ctx)
 }
 
-// heard is bounded, and tells of the first word.
+// heard is what an actor says: see [scenarios.Act].
 type heard struct {
-	bounded
-	begun chan struct{}
-	once  sync.Once
+	begun chan struct{} // closed at its first word
+	done  chan struct{} // closed when its result is whole, and it is what it was
+
+	mu    sync.Mutex
+	said  bounded
+	lines int
 }
 
+func newHeard() *heard {
+	return &heard{begun: make(chan struct{}), done: make(chan struct{}), said: bounded{limit: maxResult}}
+}
+
+// lastLine is empty, after one that is empty and the result's.
+const lastLine = 3
+
 func (h *heard) Write(p []byte) (int, error) {
-	h.once.Do(func() { close(h.begun) })
-	return h.bounded.Write(p)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before := h.lines
+	h.lines += bytes.Count(p, []byte("\n"))
+	if before == 0 && h.lines > 0 {
+		close(h.begun)
+	}
+	n, err := h.said.Write(p)
+	if before < lastLine && h.lines >= lastLine {
+		close(h.done)
+	}
+	return n, err
+}
+
+// result is what it said, and whether that is all of it.
+func (h *heard) result() (text []byte, whole bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return bytes.Clone(bytes.TrimSpace(h.said.buf.Bytes())), !h.said.over
 }

@@ -6,16 +6,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"regexp"
 	"time"
 
 	"github.com/mews-farm/mews/driver/consumer"
 	"github.com/mews-farm/mews/driver/skipped"
 	"github.com/mews-farm/mews/harness/agent/wire"
+	"github.com/mews-farm/mews/internal/lazy"
 	"github.com/mews-farm/mews/results/cause"
 )
 
-var deedID = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+var deedID = lazy.Regexp(`^[A-Za-z0-9-]{1,64}$`)
 
 // Bounds of what an acting process may say.
 const (
@@ -31,7 +31,7 @@ func (a *Agent) RunDeed(ctx context.Context, r *wire.RunDeedRequest) (*wire.RunD
 	if err != nil {
 		return nil, err
 	}
-	if !deedID.MatchString(r.GetId()) {
+	if !deedID().MatchString(r.GetId()) {
 		return nil, cause.Errorf(cause.Internal, cause.FaultHarness, "%.100q cannot be the id of a deed", r.GetId())
 	}
 	before, err := s.programs.Read()
@@ -43,7 +43,12 @@ func (a *Agent) RunDeed(ctx context.Context, r *wire.RunDeedRequest) (*wire.RunD
 	var result []byte
 	p, deedErr := a.actor(ctx, r.GetId(), r.GetContext(), r.GetRequest())
 	if deedErr == nil {
-		result, deedErr = p.do(ctx, r.GetRequest())
+		if r.GetLeave() && p.mayStay {
+			a.left = append(a.left, p)
+			result, deedErr = p.doAndStay(ctx, r.GetRequest())
+		} else {
+			result, deedErr = p.do(ctx, r.GetRequest())
+		}
 	}
 	reply := &wire.RunDeedReply{Result: result, Seconds: time.Since(begun).Seconds()}
 	fenceErr := s.wait(ctx)

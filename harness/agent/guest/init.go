@@ -61,6 +61,9 @@ func Init() error {
 	os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
 	os.Setenv("HOME", "/root")
 	agent := exec.Command(selfPath, append([]string{"serve", port}, modules...)...)
+	// Go sends a signal to a thread that has run for 10 ms, so that it lets another run. An emulated processor needs 10 ms for little,
+	// and the signal takes it a good part of that: goroutines give way where they call a function, which all of the agent's do.
+	agent.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1")
 	agent.Stdout, agent.Stderr = os.Stdout, os.Stderr // the console: where a panic of the agent must show
 	if err := agent.Start(); err != nil {
 		return fmt.Errorf("start the agent: %w", err)

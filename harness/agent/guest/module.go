@@ -6,21 +6,21 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"regexp"
 
 	"github.com/mews-farm/mews/driver/kmod"
 	"github.com/mews-farm/mews/harness/agent/wire"
+	"github.com/mews-farm/mews/internal/lazy"
 	"github.com/mews-farm/mews/results/cause"
 )
 
 // maxUpload bounds one uploaded file; a module with all its debug information is below 32 MiB.
 const maxUpload = 128 << 20
 
-var uploadName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}$`)
+var uploadName = lazy.Regexp(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,100}$`)
 
 // uploadPath is the file of an upload.
 func (a *Agent) uploadPath(name string) (string, error) {
-	if !uploadName.MatchString(name) {
+	if !uploadName().MatchString(name) {
 		return "", cause.Errorf(cause.Internal, cause.FaultHarness, "%.100q cannot be the name of an upload", name)
 	}
 	dir := filepath.Join(a.State, "upload")

@@ -43,6 +43,7 @@ type Agent struct {
 	session  *session
 	shell    shell
 	waiting  map[string]*actor // for their deeds, by these ids
+	left     []*actor          // as they are after their deeds, to the guest's end
 	forks    chan func()       // what must start a process from the main thread
 }
 
@@ -248,7 +249,7 @@ func userland() string {
 }
 
 // buildID names this binary: the commit it was built from, as far as the build knows.
-func buildID() string {
+var buildID = sync.OnceValue(func() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
@@ -260,7 +261,7 @@ func buildID() string {
 		}
 	}
 	return id
-}
+})
 
 // Ping answers.
 func (a *Agent) Ping(context.Context, *wire.Empty) (*wire.Empty, error) { return &wire.Empty{}, nil }

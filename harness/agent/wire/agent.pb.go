@@ -2241,6 +2241,7 @@ type RunDeedRequest struct {
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Context       string                 `protobuf:"bytes,2,opt,name=context,proto3" json:"context,omitempty"`
 	Request       []byte                 `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`
+	Leave         bool                   `protobuf:"varint,4,opt,name=leave,proto3" json:"leave,omitempty"` // the guest is thrown away after the scenario: a container may stay as it is
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2294,6 +2295,13 @@ func (x *RunDeedRequest) GetRequest() []byte {
 		return x.Request
 	}
 	return nil
+}
+
+func (x *RunDeedRequest) GetLeave() bool {
+	if x != nil {
+		return x.Leave
+	}
+	return false
 }
 
 type RunDeedReply struct {
@@ -2947,11 +2955,12 @@ const file_agent_proto_rawDesc = "" +
 	"\acontext\x18\x02 \x01(\tR\acontext\x12\x14\n" +
 	"\x05setup\x18\x03 \x01(\fR\x05setup\",\n" +
 	"\x10StartActorsReply\x12\x18\n" +
-	"\awaiting\x18\x01 \x03(\tR\awaiting\"T\n" +
+	"\awaiting\x18\x01 \x03(\tR\awaiting\"j\n" +
 	"\x0eRunDeedRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\acontext\x18\x02 \x01(\tR\acontext\x12\x18\n" +
-	"\arequest\x18\x03 \x01(\fR\arequest\"\x98\x02\n" +
+	"\arequest\x18\x03 \x01(\fR\arequest\x12\x14\n" +
+	"\x05leave\x18\x04 \x01(\bR\x05leave\"\x98\x02\n" +
 	"\fRunDeedReply\x12\x16\n" +
 	"\x06result\x18\x01 \x01(\fR\x06result\x12.\n" +
 	"\amatches\x18\x02 \x03(\v2\x14.mews.agent.v1.MatchR\amatches\x12\x14\n" +

@@ -4,12 +4,12 @@ package wire
 
 import (
 	"errors"
-	"regexp"
 	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/mews-farm/mews/internal/lazy"
 	"github.com/mews-farm/mews/results/cause"
 )
 
@@ -62,7 +62,7 @@ func FailureOf(err error) (*cause.Err, bool) {
 	return nil, false
 }
 
-var causeCode = regexp.MustCompile(`^[A-Z][A-Z0-9_]{1,63}$`)
+var causeCode = lazy.Regexp(`^[A-Z][A-Z0-9_]{1,63}$`)
 
 // ErrOf reads a failure. One that makes no sense is mews's own error, whatever the guest called it: a guest
 // must not be able to make a pass, or a record that cannot be stored.
@@ -75,7 +75,7 @@ func ErrOf(f *Failure) *cause.Err {
 		e.With(cause.Evidence{File: cut(ev.GetFile()), Line: int(ev.GetLine()), Text: cut(ev.GetText())})
 	}
 	err := e.Check()
-	if err == nil && e.State != cause.Pass && e.State != cause.Missing && causeCode.MatchString(string(e.Cause)) {
+	if err == nil && e.State != cause.Pass && e.State != cause.Missing && causeCode().MatchString(string(e.Cause)) {
 		return e
 	}
 	e.Finding = cause.Finding{State: cause.Error, Cause: cause.Internal, Fault: cause.FaultHarness, Evidence: e.Evidence}

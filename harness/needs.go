@@ -42,6 +42,19 @@ func unableOn(list []scenarios.Scenario, k kernels.Kernel, config *kernels.Confi
 	return out
 }
 
+// unableTraced adds the scenarios of list that would trace a process, to be done where the driver is the tracer of all of them:
+// ptrace(2) answers EPERM to a second.
+func unableTraced(list []scenarios.Scenario, unable map[string]*cause.Err) {
+	for _, s := range list {
+		if s.Traces() && unable[s.Name] == nil {
+			unable[s.Name] = &cause.Err{
+				Finding: cause.Finding{State: cause.Unsupported, Cause: cause.AlreadyTraced, Fault: cause.FaultDriver},
+				What:    fmt.Sprintf("scenario %s traces a process, and a process has one tracer: the driver is that of all that it sees", s.Name),
+			}
+		}
+	}
+}
+
 // configs asks for the configurations of kernels, each once, and only where a scenario needs one.
 type configs struct {
 	ctx    context.Context

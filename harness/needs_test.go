@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -113,5 +114,26 @@ func TestNeedsWhenThePackagesAreThere(t *testing.T) {
 	}
 	if able := c.able(); len(able) != 1 || able[0].Name != "free" {
 		t.Errorf("done are %v", able)
+	}
+}
+
+// Who traces every process keeps a scenario from tracing one: that is known before anything runs, and only of that driver.
+func TestTracersAreUnableUnderATracer(t *testing.T) {
+	m, cat := shippedMatrix(t)
+	want := []string{"ptrace-anti-debug", "ptrace-attach"}
+	for driver, unable := range map[string]int{"mews-ptrace": len(want), "mews-modern": 0} {
+		p, err := MakePlan(t.Context(), m, Selection{Kernels: []string{"debian-6.1"}, Drivers: []string{driver}, Scenarios: append(want, "clear-log")}, cat, testIndex())
+		if err != nil || len(p.Cells) != 1 || p.Cells[0].Err != nil {
+			t.Fatalf("%v: %+v", err, p)
+		}
+		c := p.Cells[0]
+		if len(c.Unable) != unable {
+			t.Errorf("%s: unable are %v", driver, c.Unable)
+		}
+		for name, e := range c.Unable {
+			if !slices.Contains(want, name) || e.Cause != cause.AlreadyTraced || e.Fault != cause.FaultDriver || e.Check() != nil {
+				t.Errorf("%s: %s is %+v", driver, name, e)
+			}
+		}
 	}
 }

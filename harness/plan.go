@@ -416,6 +416,8 @@ func muster(ctx context.Context, m *matrix.Matrix, d matrix.Driver, scens []scen
 		w.Err = err
 	} else if w.Rules, w.Unable, err = rulesFor(scens, set, words.under(d)); err != nil {
 		return w, err
+	} else if d.Variant.V == matrix.Ptrace {
+		unableTraced(scens, w.Unable)
 	}
 	switch {
 	case d.Source.Builtin.V == matrix.Embedded:

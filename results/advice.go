@@ -40,6 +40,7 @@ var advice = map[cause.Cause]string{
 	cause.SyscallMissing: "nothing: this kernel is too old for the deed, which its errno proves",
 	cause.SyscallDenied:  "the kernel's own symbols have the call, and it answers ENOSYS: find what stands before it (seccomp, a driver)",
 	cause.KernelLacks:    "nothing: this kernel has not what the deed needs, which the evidence proves",
+	cause.AlreadyTraced:  "nothing: who traces a process keeps everybody else from it; such a deed is for a driver in the kernel",
 	cause.NotBootable:    "this kernel can be built for and looked at, not booted here; `mews kernels show` tells what is known of it",
 	cause.BootTimeout:    "read the last lines of console.log; a slow host may need a longer deadline",
 	cause.BootPanic:      "read console.log from the first line of the panic; try the kernel without the driver",

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os/exec"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -91,3 +92,19 @@ func (a Ptrace) check() error {
 func (Ptrace) needs() []string { return nil }
 
 func (a Ptrace) fill(sub substitution) (Action, error) { return filled(a, sub) }
+
+// Traces reports whether a deed of the scenario traces a process. A process has one tracer: it cannot be done where the driver
+// is that already.
+func (s Scenario) Traces() bool { return traces(slices.Concat(s.Setup, s.Attack, s.Twin)) }
+
+func traces(steps []Step) bool {
+	return slices.ContainsFunc(steps, func(s Step) bool {
+		switch a := s.action.(type) {
+		case Ptrace:
+			return true
+		case As:
+			return traces(a.steps())
+		}
+		return false
+	})
+}

@@ -96,6 +96,7 @@ const (
 	SyscallMissing      Cause = "SYSCALL_MISSING"      // the kernel answers ENOSYS to what a scenario needs
 	SyscallDenied       Cause = "SYSCALL_DENIED"       // the kernel has the call, and whoever asked for it got ENOSYS
 	KernelLacks         Cause = "KERNEL_LACKS"         // the kernel's version or configuration has not what a scenario needs
+	AlreadyTraced       Cause = "ALREADY_TRACED"       // a process has one tracer, and the driver is that of the deed's
 	ScenarioBroken      Cause = "SCENARIO_BROKEN"      // the attack or its twin could not do its deed
 	ScenarioTimeout     Cause = "SCENARIO_TIMEOUT"     // its deed did not end in its time
 	ScenarioLimit       Cause = "SCENARIO_LIMIT"       // its deed came to a bound of processes or memory

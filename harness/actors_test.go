@@ -70,3 +70,20 @@ func TestDeedID(t *testing.T) {
 		t.Errorf("%q and %q", a, b)
 	}
 }
+
+// One clone takes apart what its deeds leave: the first in which that is a container.
+func TestOneCloneIsTakenApart(t *testing.T) {
+	host, container := scenarios.Scenario{Context: scenarios.Host}, scenarios.Scenario{Context: scenarios.Container}
+	for _, tc := range []struct {
+		all  []scenarios.Scenario
+		want int
+	}{
+		{[]scenarios.Scenario{host, container, container}, 1},
+		{[]scenarios.Scenario{container, host}, 0},
+		{[]scenarios.Scenario{host, host}, 0},
+	} {
+		if got := takenApart(tc.all); got != tc.want {
+			t.Errorf("%v: scenario %d, want %d", tc.all, got, tc.want)
+		}
+	}
+}

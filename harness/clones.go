@@ -116,6 +116,7 @@ func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint6
 	n := c.times()
 	ended := make([]*outcome, len(all)*n) // all times of the first scenario, then of the next
 	var mu sync.Mutex
+	apart := n * takenApart(all)
 	begun, settled, lost := 0, 0, false
 	var failed error
 	begin := func() (int, bool) {
@@ -143,12 +144,18 @@ func (c *cellRun) fan(ctx context.Context, ready *machine.Snapshot, logged uint6
 	for range c.turn.desk.Cores() {
 		wg.Go(func() {
 			for i, more := begin(); more; i, more = begin() {
-				end(i, c.inClone(ctx, ready, logged, all[i/n], c.cloneDir(all[i/n], i%n)))
+				end(i, c.inClone(ctx, ready, logged, all[i/n], c.cloneDir(all[i/n], i%n), i != apart))
 			}
 		})
 	}
 	wg.Wait()
 	return failed
+}
+
+// takenApart is which of the scenarios leaves nothing of its deeds though its guest is thrown away: the first with a container. A driver
+// has to bear the end of one too, and what the kernel says of it counts.
+func takenApart(all []scenarios.Scenario) int {
+	return max(0, slices.IndexFunc(all, func(s scenarios.Scenario) bool { return s.Context == scenarios.Container }))
 }
 
 // outcome is what came of a scenario in its clone.
@@ -200,8 +207,8 @@ func (c *cellRun) cloneDir(s scenarios.Scenario, time int) string {
 }
 
 // inClone does one scenario in a guest of its own, whose logs go to sub below the cell's directory. They stay only if they have
-// something to tell.
-func (c *cellRun) inClone(ctx context.Context, ready *machine.Snapshot, logged uint64, s scenarios.Scenario, sub string) *outcome {
+// something to tell. leave says that the deeds' containers may stay as they are.
+func (c *cellRun) inClone(ctx context.Context, ready *machine.Snapshot, logged uint64, s scenarios.Scenario, sub string, leave bool) *outcome {
 	o := &outcome{}
 	dir := filepath.Join(c.rec.Dir(), sub)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -215,7 +222,7 @@ func (c *cellRun) inClone(ctx context.Context, ready *machine.Snapshot, logged u
 		return &outcome{err: err}
 	}
 	defer g.stop()
-	g.thrown = true
+	g.thrown = leave
 	c.undone.Add(-1)
 	call := c.through(ctx, g)
 	var lines []agent.KernelLine

@@ -25,7 +25,7 @@ type guest struct {
 	leave  func() // gives its place back
 	born   time.Time
 	dir    string // where its logs go
-	thrown bool   // away, after one scenario
+	thrown bool   // away after one scenario, with all that its deeds leave
 	driver string // what a kernel's stack trace calls the driver once it is loaded; empty before
 }
 

@@ -172,8 +172,13 @@ func TestEventThatTheDriverLacks(t *testing.T) {
 	}
 	for _, driver := range []string{"mews-ptrace", "mews-modern"} {
 		p, err := MakePlan(t.Context(), m, Selection{Kernels: []string{"debian-6.1"}, Drivers: []string{driver}, Scenarios: []string{"*"}}, cat, testIndex())
-		if err != nil || len(p.Cells) != 1 || len(p.Cells[0].Unable) != 0 || len(p.Cells[0].Scenarios) < 2 {
-			t.Errorf("%s: plan %+v, error %v", driver, p, err)
+		if err != nil || len(p.Cells) != 1 || len(p.Cells[0].Scenarios) < 2 {
+			t.Fatalf("%s: plan %+v, error %v", driver, p, err)
+		}
+		for name, e := range p.Cells[0].Unable {
+			if driver != "mews-ptrace" || e.Cause != cause.AlreadyTraced {
+				t.Errorf("%s: %s is %+v", driver, name, e)
+			}
 		}
 	}
 }

@@ -25,6 +25,10 @@ type session struct {
 	checked  []string // fields of the watch of [Agent.CheckEvents]; none: it is not among the watches
 	programs skipped.Programs
 
+	once    sync.Once // the consumer was stopped, and this is what came of it
+	stats   consumer.Stats
+	stopErr error
+
 	mu      sync.Mutex
 	window  []consumer.Match           // not fences
 	dropped int                        // matches that did not fit the window
@@ -68,7 +72,7 @@ const lastWords = 10 * time.Second
 func (s *session) unproven(ctx context.Context, silence error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords) // the caller's time may be over
 	defer cancel()
-	stats, err := s.consumer.Stop(ctx)
+	stats, err := s.stopped(ctx)
 	switch {
 	case err != nil && s.ended():
 		return err
@@ -166,6 +170,9 @@ func (s *session) wait(ctx context.Context) error {
 		case len(lacking) == 0:
 			return nil
 		case over:
+			if _, err := s.stopped(ctx); err != nil { // it knows why
+				return err
+			}
 			return cause.Errorf(cause.ConsumerBroken, cause.FaultHarness, "the consumer ended while its watches %q were to report", lacking)
 		}
 		select {
@@ -189,12 +196,18 @@ func (s *session) raise(token string) error {
 	return err
 }
 
+// stopped stops the consumer, once, and is what came of that.
+func (s *session) stopped(ctx context.Context) (consumer.Stats, error) {
+	s.once.Do(func() { s.stats, s.stopErr = s.consumer.Stop(ctx) })
+	return s.stats, s.stopErr
+}
+
 // stop ends the consumer.
 func (s *session) stop(ctx context.Context) (consumer.Stats, error) {
 	if err := s.programs.Close(); err != nil { // a process unloads its probe when it ends
 		return consumer.Stats{}, ours("let go of the eBPF programs", err)
 	}
-	stats, err := s.consumer.Stop(ctx)
+	stats, err := s.stopped(ctx)
 	if s.opener != nil {
 		if stopErr := s.opener.stop(); stopErr != nil {
 			err = errors.Join(err, ours("end the process that makes fences", stopErr))

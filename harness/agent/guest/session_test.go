@@ -168,6 +168,16 @@ func TestConsumerDies(t *testing.T) {
 	if f := cause.Of(s.wait(t.Context())); f.Cause != cause.ConsumerBroken {
 		t.Errorf("got %+v", f)
 	}
+
+	// What it knows of its end says more.
+	s, c, _ = newSession(t)
+	c.err = cause.Failf(cause.APISchemaMismatch, cause.FaultDriver, "its last words")
+	close(c.out)
+	for range 2 { // it is stopped once
+		if err := s.wait(t.Context()); err != c.err {
+			t.Errorf("got %v, want its last words", err)
+		}
+	}
 }
 
 func TestNames(t *testing.T) {

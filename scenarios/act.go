@@ -80,6 +80,11 @@ func Act(ctx context.Context, r io.Reader, w io.Writer) error {
 	if err := warm(); err != nil {
 		return err
 	}
+	return obey(ctx, r, w)
+}
+
+// obey is [Act] for a process that no guest is saved with.
+func obey(ctx context.Context, r io.Reader, w io.Writer) error {
 	if _, err := io.WriteString(w, "\n"); err != nil { // white space, before JSON
 		return err
 	}

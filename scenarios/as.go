@@ -44,7 +44,7 @@ func ActingAs() bool {
 	return as
 }
 
-// ActAs is [Act] for the child of an [As].
+// ActAs is [Act], without what is for a saved guest, for the child of an [As].
 func ActAs(ctx context.Context) error {
 	address := os.Getenv(EnvAs)
 	// What it starts is no child of that kind.
@@ -58,7 +58,7 @@ func ActAs(ctx context.Context) error {
 	}
 	unix.CloseOnExec(asDeed)
 	unix.CloseOnExec(asResult)
-	return Act(ctx, os.NewFile(asDeed, "deed"), os.NewFile(asResult, "result"))
+	return obey(ctx, os.NewFile(asDeed, "deed"), os.NewFile(asResult, "result"))
 }
 
 // Kind implements [Action].
